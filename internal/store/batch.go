@@ -1,0 +1,193 @@
+package store
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Batch is a list of changes that become durable together, or not at all. It
+// is filled by one goroutine and used once. The slices that it is given must
+// not change until it is committed.
+type Batch struct {
+	ops    []op
+	others bool // holds something besides appends
+	bytes  int  // appended
+	keys   int  // touched besides
+
+	done func(error) // run by settle, in the order of commits; may be nil
+	wait chan error  // Commit waits here; capacity 1
+}
+
+type kind uint8
+
+const (
+	opSet kind = iota
+	opDelete
+	opAppend
+	opRemove
+	opMark
+	opUnmark
+	opTrim
+	opDrop
+	opLow
+)
+
+type op struct {
+	kind   kind
+	marked bool // opRemove: there may be a mark to remove as well
+	space  Space
+	series *Series
+	n      uint64 // the number; of an append, once it was merged
+	key    []byte
+	value  []byte
+	mark   []byte // opAppend: the record's first mark, or nil
+}
+
+func (b *Batch) touch() {
+	b.keys++
+	b.others = true
+}
+
+// Len returns how many changes the batch holds.
+func (b *Batch) Len() int { return len(b.ops) }
+
+// Set gives a key a value.
+func (b *Batch) Set(space Space, key, value []byte) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opSet, space: space, key: key, value: value})
+}
+
+// Delete removes a key, if it is there.
+func (b *Batch) Delete(space Space, key []byte) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opDelete, space: space, key: key})
+}
+
+// Append adds a record to a series, with a mark if mark is not nil, and
+// returns its place for Number.
+func (b *Batch) Append(r *Series, record, mark []byte) (place int) {
+	b.bytes += len(record) + len(mark)
+	b.ops = append(b.ops, op{kind: opAppend, series: r, value: record, mark: mark})
+	return len(b.ops) - 1
+}
+
+// Number returns the number that an appended record got. It is known once the
+// batch is committed, in the function given to Go and after Commit.
+func (b *Batch) Number(place int) uint64 { return b.ops[place].n }
+
+// Remove removes record n. It must be called at most once for a record.
+// marked says whether the record may have a mark, which then goes too.
+func (b *Batch) Remove(r *Series, n uint64, marked bool) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opRemove, series: r, n: n, marked: marked})
+}
+
+// Mark sets the mark of record n, which must exist.
+func (b *Batch) Mark(r *Series, n uint64, mark []byte) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opMark, series: r, n: n, value: mark})
+}
+
+// Unmark removes the mark of record n and leaves the record.
+func (b *Batch) Unmark(r *Series, n uint64) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opUnmark, series: r, n: n})
+}
+
+// Trim removes every record that the series holds when the batch is
+// committed, with their marks: all that anybody was told of before, and
+// perhaps some whose Commit is still under way. Number says the first one
+// that stays. A later Remove or Mark of a record that went does nothing.
+func (b *Batch) Trim(r *Series) (place int) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opTrim, series: r})
+	return len(b.ops) - 1
+}
+
+// Drop removes the series: its records, marks and header. Its id must not be
+// used again.
+func (b *Batch) Drop(r *Series) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opDrop, series: r})
+}
+
+// Low notes that no record below n is without a mark, so that a later scan
+// for such records can start there.
+func (b *Batch) Low(r *Series, n uint64) {
+	b.ops = append(b.ops, op{kind: opLow, series: r, n: n})
+}
+
+// merge adds the batch to a group. Only the writer calls it, in the order of
+// commits, and only it touches Series.head.
+func (b *Batch) merge(g *group) {
+	var scratch [64]byte
+	for i := range b.ops {
+		o := &b.ops[i]
+		r := o.series
+		if r != nil && !r.dirty {
+			r.dirty = true
+			g.series = append(g.series, r)
+		}
+		switch o.kind {
+		case opSet:
+			set(g.batch, appendKey(scratch[:0], o.space, o.key), o.value)
+		case opDelete:
+			must(g.batch.Delete(appendKey(scratch[:0], o.space, o.key), nil))
+		case opAppend:
+			o.n = r.head.next
+			r.head.next++
+			set(g.batch, r.key(scratch[:0], spaceRecord, o.n), o.value)
+			if o.mark != nil {
+				set(g.batch, r.key(scratch[:0], spaceMark, o.n), o.mark)
+			}
+		case opRemove:
+			if o.n < r.head.trimmed {
+				continue // the trim removed and counted it
+			}
+			r.head.removed++
+			must(g.batch.SingleDelete(r.key(scratch[:0], spaceRecord, o.n), nil))
+			if o.marked {
+				must(g.batch.Delete(r.key(scratch[:0], spaceMark, o.n), nil))
+			}
+		case opMark:
+			if o.n >= r.head.trimmed {
+				set(g.batch, r.key(scratch[:0], spaceMark, o.n), o.value)
+			}
+		case opUnmark:
+			must(g.batch.Delete(r.key(scratch[:0], spaceMark, o.n), nil))
+		case opTrim:
+			o.n = r.head.next
+			r.clear(g.batch, r.head.next)
+			r.head.removed = r.head.next
+			r.head.trimmed = r.head.next
+		case opDrop:
+			r.clear(g.batch, r.head.next)
+			r.head.removed = r.head.next
+			r.head.trimmed = ^uint64(0)
+			g.drops = append(g.drops, r)
+		case opLow:
+			r.head.low = max(r.head.low, o.n)
+		}
+	}
+}
+
+// clear removes the records below hi and their marks.
+func (r *Series) clear(b *pebble.Batch, hi uint64) {
+	must(b.DeleteRange(r.key(nil, spaceRecord, 0), r.key(nil, spaceRecord, hi), nil))
+	must(b.DeleteRange(r.key(nil, spaceMark, 0), r.key(nil, spaceMark, hi), nil))
+}
+
+// set adds a key and a value without the copy that Batch.Set makes.
+func set(b *pebble.Batch, key, value []byte) {
+	d := b.SetDeferred(len(key), len(value))
+	copy(d.Key, key)
+	copy(d.Value, value)
+	must(d.Finish())
+}
+
+// must is for calls whose error is documented to be nil on a batch that is
+// not indexed and not closed.
+func must(err error) {
+	if err != nil {
+		panic("store: " + err.Error())
+	}
+}

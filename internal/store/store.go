@@ -1,0 +1,483 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// FS is the filesystem that a store lives on. Tests use one that forgets what
+// was not synced (package storetest).
+type FS = vfs.FS
+
+// Space is the first byte of a key: each kind of document has its own. The
+// list is in the package comment.
+type Space byte
+
+// The key spaces that the store itself writes.
+const (
+	spaceHeader Space = 'n'
+	spaceRecord Space = 'm'
+	spaceMark   Space = 'x'
+)
+
+// ErrLocked is returned by Open when another process uses the directory.
+var ErrLocked = errors.New("in use by another runnel process")
+
+// ErrNewerFormat is returned by Open when a later release of Runnel wrote the
+// directory.
+var ErrNewerFormat = errors.New("written by a newer release of runnel")
+
+// ErrNotStore is returned by Open for a directory that holds something else.
+var ErrNotStore = errors.New("not a runnel data directory")
+
+// ErrNotFound is returned for a key or record that is not there.
+var ErrNotFound = errors.New("not found")
+
+// ErrNoSpace is returned by Room while the disk has less free space than the
+// reserve.
+var ErrNoSpace = errors.New("free disk space is below the reserve")
+
+// ErrFailed is returned by every commit at and after the first one that did
+// not reach the disk. Its batch may or may not be there after a restart.
+var ErrFailed = errors.New("the store has failed and takes no more writes")
+
+// ErrClosed is returned by commits after Close.
+var ErrClosed = errors.New("the store is closed")
+
+// Options configure a store. The zero value is the default.
+type Options struct {
+	// FS is the filesystem. Default: the operating system's.
+	FS FS
+	// Log gets one line per event that an operator must know of. Default:
+	// slog.Default.
+	Log *slog.Logger
+	// CommitBytes is the most bytes of appended records in one commit, where a
+	// single batch is not larger. More means fewer fsyncs and a longer one.
+	// Default 4 MiB, at most 7 MiB: Pebble writes batches over half a memtable
+	// by a slower way.
+	CommitBytes int
+	// CommitDeletes is the most keys that one commit takes from batches which
+	// append nothing, where a single batch does not have more. Default 256.
+	CommitDeletes int
+	// FreeReserve is the free disk space, in bytes, below which Room reports
+	// ErrNoSpace: the rest is for deletes and for compaction, which need to
+	// write in order to free space. Default 256 MiB; negative means none.
+	FreeReserve int64
+	// Fail is called once, with the reason, when a commit did not reach the
+	// disk. Default: write one line to Log and exit the process with status 1,
+	// since nothing that was said from now on could be kept.
+	Fail func(error)
+	// Now is the clock of the free-space check. Default time.Now.
+	Now func() time.Time
+}
+
+func (o *Options) setDefaults() {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.CommitBytes <= 0 {
+		o.CommitBytes = 4 << 20
+	}
+	o.CommitBytes = min(o.CommitBytes, 7<<20)
+	if o.CommitDeletes <= 0 {
+		o.CommitDeletes = 256
+	}
+	if o.FreeReserve == 0 {
+		o.FreeReserve = 256 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Fail == nil {
+		log := o.Log
+		o.Fail = func(err error) {
+			log.Error("commit failed: stopping, nothing unconfirmed was acknowledged", "err", err)
+			os.Exit(1)
+		}
+	}
+}
+
+// Store is an open database. Its methods may be called by several goroutines
+// at once.
+type Store struct {
+	dir  string
+	opt  Options
+	db   *pebble.DB
+	lock *pebble.Lock
+
+	// mu guards the queue of the writer.
+	mu     sync.Mutex
+	work   sync.Cond // signalled when sends, others or closed change
+	sends  []*Batch  // batches that append, oldest first
+	others []*Batch  // batches that do not, oldest first
+	closed bool      // no more batches are taken
+	failed error     // set once; every later commit gets it
+
+	groups chan *group   // from write to settle; closed by write
+	done   chan struct{} // closed by settle when the last group was told
+
+	seriesMu sync.Mutex
+	series   map[uint64]*Series // every series that was opened
+
+	room  room
+	stats counters
+}
+
+// Open opens or creates the store in dir. The directory must not be in use
+// (ErrLocked), must be of a format that this release knows (ErrNewerFormat),
+// and must hold nothing else (ErrNotStore).
+func Open(dir string, opt Options) (*Store, error) {
+	opt.setDefaults()
+	if err := makeDir(opt.FS, dir); err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	if err := openFormat(opt.FS, dir); err != nil {
+		return nil, err
+	}
+	dbDir := opt.FS.PathJoin(dir, "db")
+	if err := makeDir(opt.FS, dbDir); err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	lock, err := pebble.LockDirectory(dbDir, opt.FS)
+	if err != nil {
+		// EAGAIN: another process has the lock; the text: this one has.
+		if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock held by current process") {
+			return nil, fmt.Errorf("data directory %s: %w", dir, ErrLocked)
+		}
+		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+	}
+	s := &Store{
+		dir:    dir,
+		opt:    opt,
+		lock:   lock,
+		groups: make(chan *group),
+		done:   make(chan struct{}),
+		series: make(map[uint64]*Series),
+	}
+	s.work.L = &s.mu
+	cache := pebble.NewCache(32 << 20)
+	defer cache.Unref()
+	s.db, err = pebble.Open(dbDir, s.pebbleOptions(cache))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dir, err), lock.Close())
+	}
+	go s.write()
+	go s.settle()
+	return s, nil
+}
+
+func (s *Store) pebbleOptions(cache *pebble.Cache) *pebble.Options {
+	o := &pebble.Options{
+		FS:                 s.opt.FS,
+		Lock:               s.lock,
+		Cache:              cache,
+		FormatMajorVersion: pebble.FormatValueSeparation, // part of our format 1
+		// 16 MiB: with 64 the log to replay at open takes over a second.
+		MemTableSize: 16 << 20,
+		Logger:       pebbleLogger{s},
+		// One compaction at a time, two under pressure: they share the cores
+		// with the messages.
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+	}
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{}
+	}
+	o.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) {
+			s.opt.Log.Error("store background work failed, it will be tried again", "err", err)
+		},
+	}
+	return o
+}
+
+// Close waits for the commits under way and closes the database. Commits that
+// start later fail with ErrClosed.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	failed := s.failed
+	s.work.Broadcast()
+	s.mu.Unlock()
+	<-s.done
+	if failed != nil {
+		// Pebble's commit pipeline is stuck after a failed commit: closing it
+		// would wait for ever. The lock goes with the process.
+		return failed
+	}
+	return errors.Join(s.db.Close(), s.lock.Close())
+}
+
+// Get returns the value of a key, or ErrNotFound.
+func (s *Store) Get(space Space, key []byte) ([]byte, error) {
+	return s.get(appendKey(nil, space, key), nil)
+}
+
+func (s *Store) get(key, buf []byte) ([]byte, error) {
+	v, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	buf = append(buf, v...)
+	if err := closer.Close(); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	return buf, nil
+}
+
+// Scan calls f with each key of the space that begins with prefix, in order,
+// until f returns false. The key comes without its space; both slices are
+// good until f returns.
+func (s *Store) Scan(space Space, prefix []byte, f func(key, value []byte) bool) error {
+	lower := appendKey(nil, space, prefix)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upperBound(lower)})
+	if err != nil {
+		return fmt.Errorf("scan: %w", err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return errors.Join(fmt.Errorf("scan: %w", err), it.Close())
+		}
+		if !f(it.Key()[1:], v) {
+			break
+		}
+	}
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return fmt.Errorf("scan: %w", err)
+	}
+	return nil
+}
+
+// fail stops all writing and says why, once.
+func (s *Store) fail(err error) {
+	s.mu.Lock()
+	first := s.failed == nil
+	if first {
+		s.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	s.work.Broadcast()
+	s.mu.Unlock()
+	if first {
+		s.opt.Fail(err)
+	}
+}
+
+func appendKey(buf []byte, space Space, key []byte) []byte {
+	return append(append(buf, byte(space)), key...)
+}
+
+// upperBound returns the first key after all that begin with prefix.
+func upperBound(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		end[i]++
+		if end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// makeDir creates dir, and what is missing above it, so that it is still there
+// after a crash: a new directory is durable once its parent was synced.
+func makeDir(f FS, dir string) error {
+	if info, err := f.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := f.PathDir(dir)
+	if parent != dir {
+		if err := makeDir(f, parent); err != nil {
+			return err
+		}
+	}
+	if err := f.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(f, parent)
+}
+
+func syncDir(f FS, dir string) error {
+	d, err := f.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// room remembers how much free space there was.
+type room struct {
+	mu      sync.Mutex // held while the filesystem is asked
+	checked time.Time
+	low     atomic.Bool
+	free    atomic.Uint64
+}
+
+const roomInterval = 250 * time.Millisecond
+
+// Room returns nil, or ErrNoSpace while less than Options.FreeReserve bytes
+// are free. Whoever is about to add data asks first; removing needs no room.
+// The filesystem is asked at most four times a second, by the writer as it
+// writes, and by Room itself while space is low.
+func (s *Store) Room() error {
+	if !s.room.low.Load() {
+		return nil
+	}
+	s.checkRoom()
+	if s.room.low.Load() {
+		return ErrNoSpace
+	}
+	return nil
+}
+
+func (s *Store) checkRoom() {
+	if s.opt.FreeReserve < 0 {
+		return
+	}
+	r := &s.room
+	if !r.mu.TryLock() {
+		return // somebody is asking
+	}
+	defer r.mu.Unlock()
+	now := s.opt.Now()
+	if !r.checked.IsZero() && now.Sub(r.checked).Abs() < roomInterval {
+		return
+	}
+	r.checked = now
+	use, err := s.opt.FS.GetDiskUsage(s.dir)
+	if err != nil {
+		if !errors.Is(err, vfs.ErrUnsupported) {
+			s.opt.Log.Warn("free disk space is unknown", "err", err)
+		}
+		return
+	}
+	r.free.Store(use.AvailBytes)
+	low := use.AvailBytes < uint64(s.opt.FreeReserve)
+	if r.low.Swap(low) != low {
+		if low {
+			s.opt.Log.Error("disk nearly full: sends are refused, deletes go on", "free", use.AvailBytes, "reserve", s.opt.FreeReserve)
+		} else {
+			s.opt.Log.Info("disk has room again: sends are taken", "free", use.AvailBytes, "reserve", s.opt.FreeReserve)
+		}
+	}
+}
+
+// pebbleLogger passes on what Pebble says when it matters.
+type pebbleLogger struct{ s *Store }
+
+func (l pebbleLogger) Infof(string, ...any) {}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.s.opt.Log.Error("store engine", "err", fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called by Pebble where it cannot go on. It must not return.
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.s.fail(fmt.Errorf(format, args...))
+	runtime.Goexit()
+}
+
+// The format file says what the directory is and which release may open it.
+// It is read before anything else, since a later release may use an engine
+// that this one cannot open.
+const (
+	formatFile    = "FORMAT"
+	formatVersion = 1
+	formatText    = "runnel data directory, format %d\n"
+)
+
+func openFormat(f FS, dir string) error {
+	path := f.PathJoin(dir, formatFile)
+	file, err := f.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return createFormat(f, dir, path)
+	case err != nil:
+		return fmt.Errorf("open data directory: %w", err)
+	}
+	buf := make([]byte, 256)
+	n, readErr := file.Read(buf)
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	var version int
+	if _, err := fmt.Sscanf(string(buf[:n]), formatText, &version); err != nil {
+		return fmt.Errorf("%s: %w (its FORMAT file reads %q, %v)", dir, ErrNotStore, buf[:n], readErr)
+	}
+	if version > formatVersion {
+		return fmt.Errorf("data directory %s has format %d, this release knows up to %d: %w; use that release, or another directory",
+			dir, version, formatVersion, ErrNewerFormat)
+	}
+	if version < 1 {
+		return fmt.Errorf("%s: %w (its FORMAT file names format %d)", dir, ErrNotStore, version)
+	}
+	return nil
+}
+
+func createFormat(f FS, dir, path string) error {
+	names, err := f.List(dir)
+	if err != nil {
+		return fmt.Errorf("open data directory: %w", err)
+	}
+	for _, name := range names {
+		if name != formatFile+".new" {
+			return fmt.Errorf("%s: %w: it has no FORMAT file, but holds %q; choose an empty directory", dir, ErrNotStore, name)
+		}
+	}
+	file, err := f.Create(path+".new", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	_, err = fmt.Fprintf(file, formatText, formatVersion)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	if err := f.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("create data directory: %w", err)
+	}
+	return syncDir(f, dir)
+}
+
+// Backup writes a copy of the store, as of now, into the new directory dest.
+// It can be opened as a data directory. On one filesystem most of the copy is
+// hard links. The store goes on working.
+func (s *Store) Backup(dest string) error {
+	f := s.opt.FS
+	if _, err := f.Stat(dest); err == nil {
+		return fmt.Errorf("back up to %s: it exists already", dest)
+	}
+	if err := makeDir(f, dest); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if err := createFormat(f, dest, f.PathJoin(dest, formatFile)); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if err := s.db.Checkpoint(f.PathJoin(dest, "db"), pebble.WithFlushedWAL()); err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	return syncDir(f, dest)
+}
+
+func be64(buf []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(buf, n) }
