@@ -70,6 +70,10 @@ func (b *Batch) Append(r *Series, record, mark []byte) (place int) {
 	return len(b.ops) - 1
 }
 
+// InOrder makes a batch wait for all enqueued before it, but for those that
+// only append, even if it is empty or only appends itself.
+func (b *Batch) InOrder() { b.others = true }
+
 // Number returns the number that an appended record got. It is known once the
 // batch is committed, in the function given to Go and after Commit.
 func (b *Batch) Number(place int) uint64 { return b.ops[place].n }
@@ -103,8 +107,9 @@ func (b *Batch) Trim(r *Series) (place int) {
 	return len(b.ops) - 1
 }
 
-// Drop removes the series: its records, marks and header. Its id must not be
-// used again.
+// Drop removes the series: its records, marks and header. Whatever is
+// enqueued for it later is confirmed and has no effect. Its id must not be used
+// again.
 func (b *Batch) Drop(r *Series) {
 	b.touch()
 	b.ops = append(b.ops, op{kind: opDrop, series: r})
@@ -123,9 +128,14 @@ func (b *Batch) merge(g *group) {
 	for i := range b.ops {
 		o := &b.ops[i]
 		r := o.series
-		if r != nil && !r.dirty {
-			r.dirty = true
-			g.series = append(g.series, r)
+		if r != nil {
+			if r.dropped {
+				continue // nothing of it shall come back
+			}
+			if !r.dirty {
+				r.dirty = true
+				g.series = append(g.series, r)
+			}
 		}
 		switch o.kind {
 		case opSet:
@@ -161,8 +171,7 @@ func (b *Batch) merge(g *group) {
 			r.head.trimmed = r.head.next
 		case opDrop:
 			r.clear(g.batch, r.head.next)
-			r.head.removed = r.head.next
-			r.head.trimmed = ^uint64(0)
+			r.dropped = true
 			g.drops = append(g.drops, r)
 		case opLow:
 			r.head.low = max(r.head.low, o.n)

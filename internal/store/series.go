@@ -16,9 +16,10 @@ type Series struct {
 
 	// head is the state as of the last batch that the writer merged. Only the
 	// writer touches it; opened is its value when the series was opened.
-	head   header
-	dirty  bool // the header is part of the group that is being merged
-	opened header
+	head    header
+	dirty   bool // the header is part of the group that is being merged
+	dropped bool
+	opened  header
 }
 
 // header counts a series. Records below trimmed are gone, whatever else is

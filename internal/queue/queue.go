@@ -1,0 +1,305 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/store"
+)
+
+// Queue is one durable queue. Its methods may be called by several goroutines
+// at once.
+type Queue struct {
+	set     *Set
+	id      uint64
+	name    Name
+	created time.Time
+	series  *store.Series
+
+	// mu guards all below.
+	mu       sync.Mutex
+	settings Settings
+	modified time.Time
+	ended    error // why receives end: set when the queue is deleted or the set closed
+
+	// Messages that are visible and were never received: numbers from cursor
+	// on, below tail, that have no lease. The window is the first of them.
+	window    window
+	cursor    uint64     // the first number that was not in the window yet
+	tail      uint64     // every record below is durable
+	trimmed   uint64     // every message below was purged
+	refilling *refilling // somebody reads the next part of the window
+	goneAhead bool       // a message from cursor on was removed since the last reading
+
+	// All others.
+	leases   map[uint64]*lease
+	due      leaseHeap // leased and delayed
+	returned leaseHeap // visible again
+	timer    *time.Timer
+	timerDue int64 // when the timer fires; 0: it is not set
+
+	waiters  []*waiter
+	total    int64 // messages in the queue, in any state
+	inFlight int64
+	delayed  int64
+	sinceLow int // removals since the low-water mark was stored
+	purgedAt time.Time
+	stats    counters
+}
+
+// counters are since the process started. Guarded by Queue.mu.
+type counters struct {
+	sent, received, deleted, expired, deadLettered uint64
+}
+
+// ErrPurgeInProgress is returned by a purge within 60 s of the one before.
+// (SQS)
+var ErrPurgeInProgress = errors.New("only one purge of a queue is allowed every 60 seconds")
+
+const purgeInterval = 60 * time.Second
+
+// errDeleted ends the receives of a deleted queue.
+func errDeleted(n Name) error {
+	return runnel.Errorf(runnel.CodeNotFound, "the queue %s was deleted", n)
+}
+
+// load reads what the store has of the queue: all marks, no record.
+func (q *Queue) load() error {
+	q.returned.byNumber = true
+	q.leases = make(map[uint64]*lease)
+	q.cursor, q.tail, q.total = q.series.Low(), q.series.Next(), int64(q.series.Count())
+	wall, mono := q.set.opt.Now().UnixMilli(), q.set.mono()
+	var damaged error
+	err := q.series.Marks(func(n uint64, v []byte) bool {
+		m, err := decodeMark(v)
+		if err != nil {
+			damaged = fmt.Errorf("queue %s, message %d: %w", q.name, n, err)
+			return false
+		}
+		l := &lease{
+			n: n, nonce: m.nonce, sent: m.sent, first: m.first, marked: true,
+			receives: m.receives, failures: m.failures, size: m.size,
+		}
+		q.leases[n] = l
+		// The wall clock may have jumped while nobody looked: no wait is
+		// longer than the longest that can be asked for.
+		remains := min(time.Duration(m.due-wall)*time.Millisecond, MaxVisibilityTimeout)
+		l.due = mono + int64(remains)
+		if m.leased != 0 {
+			l.leasedAt = mono - int64(min(max(time.Duration(wall-m.leased)*time.Millisecond, 0), MaxVisibilityTimeout))
+		}
+		if m.state == returned || remains <= 0 {
+			q.place(l, returned)
+		} else {
+			q.place(l, m.state)
+		}
+		return true
+	})
+	return errors.Join(err, damaged)
+}
+
+// Name returns the queue's name.
+func (q *Queue) Name() Name { return q.name }
+
+// Created returns when the queue was made.
+func (q *Queue) Created() time.Time { return q.created }
+
+// Settings returns the settings and when they were last changed. The maps
+// must not be changed.
+func (q *Queue) Settings() (Settings, time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.settings, q.modified
+}
+
+// Configure changes the settings by f, durably. What f refuses, or what is
+// not valid afterwards, changes nothing. f must not change the old maps.
+func (q *Queue) Configure(f func(*Settings) error) error {
+	q.set.admin.Lock()
+	defer q.set.admin.Unlock()
+	next, _ := q.Settings()
+	if err := f(&next); err != nil {
+		return err
+	}
+	if err := next.Validate(); err != nil {
+		return err
+	}
+	doc := document{ID: q.id, Name: q.name, Created: q.created, Modified: q.set.opt.Now(), Settings: next}
+	var b store.Batch
+	if err := doc.put(&b); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	if q.ended != nil {
+		q.mu.Unlock()
+		return q.ended
+	}
+	q.set.store.Enqueue(&b, nil)
+	q.mu.Unlock()
+	if err := b.Wait(); err != nil {
+		return unavailable("store the settings", err)
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.settings, q.modified = next, doc.Modified
+	return nil
+}
+
+// Purge removes all messages, those in flight too. A message whose Send has
+// not returned may stay.
+func (q *Queue) Purge() error {
+	var b store.Batch
+	place := b.Trim(q.series)
+	q.mu.Lock()
+	now := q.set.opt.Now()
+	if !q.purgedAt.IsZero() && now.Sub(q.purgedAt).Abs() < purgeInterval {
+		q.mu.Unlock()
+		return ErrPurgeInProgress
+	}
+	q.purgedAt = now
+	q.set.store.Enqueue(&b, func(err error) {
+		if err == nil {
+			q.purged(b.Number(place))
+		}
+	})
+	q.mu.Unlock()
+	if err := b.Wait(); err != nil {
+		return unavailable("purge", err)
+	}
+	return nil
+}
+
+// purged drops what the index holds below number n. It runs in the order of
+// commits: everything below n is there, and nothing from n on.
+func (q *Queue) purged(n uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.leases {
+		q.unplace(l)
+	}
+	clear(q.leases)
+	q.window.clear(q.set)
+	q.cursor, q.tail, q.trimmed = n, max(q.tail, n), n
+	q.total = 0
+}
+
+// Depth is how many messages a queue holds, exactly.
+type Depth struct{ Visible, InFlight, Delayed int64 }
+
+// Depth returns the counts of this moment.
+func (q *Queue) Depth() Depth {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return Depth{Visible: q.total - q.inFlight - q.delayed, InFlight: q.inFlight, Delayed: q.delayed}
+}
+
+// Stats are the figures of a queue: its depth now, and what happened since the
+// process started.
+type Stats struct {
+	Name  Name
+	Depth Depth
+	// Cached is how many bytes of waiting messages are in memory.
+	Cached int
+	// Receivers wait for a message.
+	Receivers int
+
+	Sent, Received, Deleted, Expired, DeadLettered uint64
+}
+
+// Stats returns the figures.
+func (q *Queue) Stats() Stats {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return Stats{
+		Name:      q.name,
+		Depth:     Depth{Visible: q.total - q.inFlight - q.delayed, InFlight: q.inFlight, Delayed: q.delayed},
+		Cached:    q.window.bytes,
+		Receivers: len(q.waiters),
+		Sent:      q.stats.sent, Received: q.stats.received, Deleted: q.stats.deleted,
+		Expired: q.stats.expired, DeadLettered: q.stats.deadLettered,
+	}
+}
+
+// Oldest returns when the first waiting message was sent, or zero. It looks
+// at what is in memory: the window, or what was returned.
+func (q *Queue) Oldest() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var sent int64
+	if it := q.window.first(); it != nil {
+		sent = recordSent(it.record)
+	}
+	if l := q.returned.first(); l != nil && (sent == 0 || l.sent < sent) {
+		sent = l.sent
+	}
+	if sent == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(sent)
+}
+
+// markOf is the mark that keeps l for the next process. Caller holds mu.
+func (q *Queue) markOf(l *lease) []byte {
+	wall, mono := q.set.opt.Now(), q.set.mono()
+	m := mark{
+		state: l.state, nonce: l.nonce, receives: l.receives, failures: l.failures,
+		first: l.first, sent: l.sent, size: l.size,
+	}
+	if l.state != returned {
+		m.due = wall.Add(time.Duration(l.due - mono)).UnixMilli()
+	}
+	if l.first != 0 {
+		m.leased = wall.Add(time.Duration(l.leasedAt - mono)).UnixMilli()
+	}
+	return m.encode()
+}
+
+// lowEvery is after how many removals the low-water mark is stored: at a
+// restart, so many tombstones may have to be passed.
+const lowEvery = 8192
+
+// low adds the low-water mark to a batch if it is time to, or now. Leases
+// without a mark that lie below it are given one: they are what flows hold at
+// the moment, and become visible at a restart. Caller holds mu.
+func (q *Queue) low(b *store.Batch, now bool) {
+	if q.sinceLow < lowEvery && !now {
+		return
+	}
+	q.sinceLow = 0
+	low := q.cursor
+	if item := q.window.first(); item != nil {
+		low = item.n
+	}
+	if q.refilling != nil {
+		low = min(low, q.refilling.from)
+	}
+	for _, l := range q.leases {
+		if !l.marked && l.n < low {
+			l.marked = true
+			m := mark{state: returned, nonce: l.nonce, failures: l.failures, sent: l.sent, size: l.size}
+			b.Mark(q.series, l.n, m.encode())
+		}
+	}
+	b.Low(q.series, low)
+}
+
+// end makes every receive return err, and stops the timer. Caller holds mu.
+func (q *Queue) end(err error) {
+	q.ended = err
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	q.wake(len(q.waiters))
+}
+
+// newNonce returns a nonce for a receipt. It cannot be guessed: the generator
+// is seeded by the operating system and cryptographic (math/rand/v2).
+func newNonce() uint64 { return rand.Uint64() }
+
+func unavailable(what string, err error) error {
+	return runnel.Errorf(runnel.CodeUnavailable, "%s: %w", what, err)
+}

@@ -1,0 +1,348 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/store"
+)
+
+// ErrOverLimit is returned to a client that would hold too many messages:
+// MaxInFlight of the queue are in flight.
+var ErrOverLimit = errors.New("too many messages of this queue are in flight")
+
+// redriveLease is how long a message stays invisible that could not be moved
+// to the dead-letter queue.
+const redriveLease = 30 * time.Second
+
+// Receive returns 1 to lim.Messages messages to a client of a door, or none
+// after lim.Wait. That they were received, until when, and by which receipt
+// handle is durable before it returns; the Handle of each is a Receipt. A
+// message over the redrive policy's limit is moved to the dead-letter queue
+// instead of being delivered.
+func (q *Queue) Receive(ctx context.Context, lim runnel.Limits) ([]runnel.Delivery, error) {
+	return q.receive(ctx, lim, nil)
+}
+
+// receive is Receive for a client (owner nil) or for a flow's source.
+func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) ([]runnel.Delivery, error) {
+	var timeout <-chan time.Time // set when it first has to wait
+	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		q.mu.Lock()
+		if err := q.endedFor(owner); err != nil {
+			q.mu.Unlock()
+			return nil, err
+		}
+		if q.window.len() == 0 && q.cursor < q.tail { // the backlog goes on, on disk
+			q.mu.Unlock()
+			if err := q.refill(); err != nil {
+				return nil, unavailable("receive", err)
+			}
+			continue
+		}
+		p, err := q.pick(lim, owner)
+		if err != nil {
+			q.mu.Unlock()
+			return nil, err
+		}
+		var w *waiter
+		if p.empty() && lim.Wait > 0 {
+			w = &waiter{ready: make(chan struct{}, 1)}
+			q.waiters = append(q.waiters, w)
+		}
+		q.mu.Unlock()
+
+		if !p.empty() {
+			ds, err := q.deliver(p)
+			if err != nil || len(ds) > 0 {
+				return ds, err
+			}
+			continue // all of them were dead or gone
+		}
+		if w == nil {
+			return nil, nil
+		}
+		if timeout == nil {
+			t := time.NewTimer(lim.Wait)
+			defer t.Stop()
+			timeout = t.C
+		}
+		select {
+		case <-w.ready:
+		case <-timeout:
+			q.giveUp(w)
+			return nil, nil
+		case <-ctx.Done():
+			q.giveUp(w)
+			return nil, context.Cause(ctx)
+		case <-owner.closed():
+			q.giveUp(w)
+			return nil, runnel.ErrClosed
+		}
+	}
+}
+
+func (q *Queue) giveUp(w *waiter) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.leave(w)
+}
+
+func (q *Queue) endedFor(owner *source) error {
+	if q.ended != nil {
+		return q.ended
+	}
+	select {
+	case <-owner.closed():
+		return runnel.ErrClosed
+	default:
+		return nil
+	}
+}
+
+// picked is what one look at the index found.
+type picked struct {
+	owner *source
+	lent  []lent
+	dead  []lease      // over the redrive limit, in flight with nobody
+	batch *store.Batch // marks of what a client received, removals of what expired; or nil
+}
+
+// lent is a message that was picked to be delivered. What is told of the
+// lease is copied under mu: it may change at once.
+type lent struct {
+	l      lease
+	until  time.Time
+	record []byte // nil: in the store only
+}
+
+func (p *picked) empty() bool { return len(p.lent)+len(p.dead) == 0 }
+
+// pick takes visible messages, lowest number first, makes them the caller's
+// and enqueues what must become durable of that. Caller holds mu.
+func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
+	p := picked{owner: owner}
+	client := owner == nil
+	if client && q.inFlight >= MaxInFlight {
+		return p, ErrOverLimit
+	}
+	wall := q.set.opt.Now()
+	oldest := wall.Add(-q.settings.Retention).UnixMilli()
+	leaseFor := lim.Lease
+	if leaseFor == 0 {
+		leaseFor = q.settings.VisibilityTimeout
+	}
+	if leaseFor < 0 { // a client asked for 0
+		leaseFor = 0
+	}
+	now := q.set.mono()
+	until := wall.Add(leaseFor)
+	limit := uint32(0)
+	if d := q.settings.DeadLetter; client && d != nil {
+		limit = uint32(d.MaxReceives)
+	}
+	var dead *Queue
+	bytes := 0
+	for len(p.lent) < lim.Messages {
+		l, fresh := q.returned.first(), q.window.first()
+		if l == nil && fresh == nil {
+			break
+		}
+		var record []byte
+		if l == nil || (fresh != nil && fresh.n < l.n) {
+			record = fresh.record
+			l = q.takeFirst()
+		}
+		bytes += int(l.size)
+		if lim.Bytes > 0 && bytes > lim.Bytes && len(p.lent) > 0 {
+			break // it stays, as returned: no less visible than before
+		}
+		if l.sent < oldest {
+			q.expire(p.expiring(), l)
+			continue
+		}
+		if limit > 0 && l.receives >= limit {
+			if dead == nil {
+				dead = q.deadLetterQueue()
+			}
+			if dead != nil {
+				q.unplace(l)
+				l.nonce, l.due = newNonce(), now+int64(redriveLease)
+				q.place(l, leased)
+				p.dead = append(p.dead, *l)
+				continue
+			}
+		}
+		q.unplace(l)
+		l.nonce, l.owner = newNonce(), owner
+		l.due, l.leasedAt = now+int64(leaseFor), now
+		l.receives++
+		if l.first == 0 {
+			l.first = wall.UnixMilli()
+		}
+		q.place(l, leased)
+		if client {
+			l.marked = true
+			p.expiring().Mark(q.series, l.n, q.markOf(l))
+		}
+		p.lent = append(p.lent, lent{l: *l, until: until, record: record})
+	}
+	q.stats.received += uint64(len(p.lent))
+	if p.batch != nil {
+		q.set.store.Enqueue(p.batch, nil)
+	}
+	return p, nil
+}
+
+// takeFirst takes the first message out of the window and makes it an
+// exception. Caller holds mu.
+func (q *Queue) takeFirst() *lease {
+	it := q.window.pop(q.set)
+	l := &lease{n: it.n, sent: recordSent(it.record), size: uint32(len(it.record))}
+	q.leases[l.n] = l
+	q.place(l, returned)
+	return l
+}
+
+// expiring returns the batch of p, made when first needed.
+func (p *picked) expiring() *store.Batch {
+	if p.batch == nil {
+		p.batch = new(store.Batch)
+	}
+	return p.batch
+}
+
+// deadLetterQueue returns where the redrive policy points, or nil if that
+// queue does not exist: then messages stay. Caller holds mu.
+func (q *Queue) deadLetterQueue() *Queue {
+	if q.settings.DeadLetter == nil {
+		return nil
+	}
+	d, err := q.set.Queue(Name{q.name.Account, q.settings.DeadLetter.Queue})
+	if err != nil || d == q {
+		return nil
+	}
+	return d
+}
+
+// deliver reads what is not in memory, moves the dead, and waits until a
+// client's receive is durable.
+func (q *Queue) deliver(p picked) ([]runnel.Delivery, error) {
+	for i := range p.dead {
+		if err := q.redrive(&p.dead[i]); err != nil {
+			return nil, err
+		}
+	}
+	ds := make([]runnel.Delivery, 0, len(p.lent))
+	for i := range p.lent {
+		t := &p.lent[i]
+		if t.record == nil {
+			var err error
+			t.record, err = q.series.Record(t.l.n, nil)
+			if errors.Is(err, store.ErrNotFound) {
+				continue // purged meanwhile
+			}
+			if err != nil {
+				return nil, unavailable("read the message", err)
+			}
+		}
+		d := runnel.Delivery{
+			Position:      int64(t.l.n),
+			Receives:      int(t.l.receives),
+			Attempt:       int(t.l.failures) + 1,
+			FirstReceived: time.UnixMilli(t.l.first),
+			LeaseUntil:    t.until,
+			Handle:        Receipt{q.id, t.l.n, t.l.nonce},
+		}
+		if err := decodeRecord(t.record, &d.Message); err != nil {
+			q.set.opt.Log.Error("message cannot be read: it stays in the queue", "queue", q.name.String(), "message", t.l.n, "err", err)
+			continue
+		}
+		ds = append(ds, d)
+	}
+	if p.owner == nil && p.batch != nil {
+		if err := p.batch.Wait(); err != nil {
+			return nil, unavailable("receive", err)
+		}
+	}
+	return ds, nil
+}
+
+// redrive moves a message that clients received too often to the dead-letter
+// queue, where it stays the same message. pick has made it nobody's: if it
+// cannot be moved, its lease ends and the next receive tries again.
+func (q *Queue) redrive(p *lease) error {
+	q.mu.Lock()
+	to := q.deadLetterQueue()
+	q.mu.Unlock()
+	if to == nil {
+		return nil // the policy went meanwhile
+	}
+	reason := &runnel.DeadLetter{
+		Source:   "queue:" + q.name.Queue,
+		Type:     "max_receives",
+		Message:  "it was received without being deleted more often than the queue's redrive policy allows",
+		Attempts: int(p.receives),
+		First:    time.UnixMilli(p.first),
+		Last:     q.set.opt.Now(),
+	}
+	err := q.moveOut(p.n, to, reason, func() (*lease, error) {
+		l := q.leases[p.n]
+		if l == nil || l.nonce != p.nonce {
+			return nil, runnel.ErrLeaseLost
+		}
+		return l, nil
+	})
+	if errors.Is(err, runnel.ErrLeaseLost) {
+		return nil // it was purged
+	}
+	if err == nil {
+		q.set.opt.Log.Debug("dead-lettered", "queue", q.name.String(), "to", to.name.String(), "message", p.n, "receives", p.receives)
+	}
+	return err
+}
+
+// moveOut moves message n to another queue with a reason, in one commit.
+// still returns the message's lease, under mu, or why it must not be moved any
+// more. The other queue's own delay and size limit are for its senders, and do
+// not hold here.
+func (q *Queue) moveOut(n uint64, to *Queue, reason *runnel.DeadLetter, still func() (*lease, error)) error {
+	record, err := q.series.Record(n, nil)
+	if errors.Is(err, store.ErrNotFound) {
+		return runnel.ErrLeaseLost
+	}
+	if err != nil {
+		return unavailable("read the message", err)
+	}
+	var m runnel.Message
+	if err := decodeRecord(record, &m); err != nil {
+		return err
+	}
+	m.DeadLetter = reason
+	if record, err = encodeRecord(&m, uuid.Nil); err != nil {
+		return err
+	}
+	var b store.Batch
+	s := &staged{q: to, b: &b, sends: []stagedSend{{place: b.Append(to.series, record, nil), record: record}}}
+	q.mu.Lock()
+	l, err := still()
+	if err != nil {
+		q.mu.Unlock()
+		return err
+	}
+	q.remove(&b, l)
+	q.stats.deadLettered++
+	q.set.store.Enqueue(&b, s.committed)
+	q.mu.Unlock()
+	if err := b.Wait(); err != nil {
+		return unavailable("move to the dead-letter queue", err)
+	}
+	return nil
+}

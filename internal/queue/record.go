@@ -1,0 +1,243 @@
+package queue
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/runnel-io/runnel"
+)
+
+// A record is a message as it is stored, written once:
+//
+//	version  1 byte, recordV1
+//	flags    1 byte
+//	sent     8 bytes, Unix milliseconds, big-endian
+//	id       16 bytes (a UUID), or with flagTextID a string
+//	with flagKey, flagDedup, flagSender: a string each
+//	with flagDead: a string of JSON, runnel.DeadLetter
+//	with flagAttributes: a count, then name, type and value of each, as strings
+//	body     the rest
+//
+// A string is its length as an unsigned varint, then its bytes; so is a count.
+const (
+	recordV1 = 1
+
+	flagTextID     = 1 << 0
+	flagKey        = 1 << 1
+	flagDedup      = 1 << 2
+	flagSender     = 1 << 3
+	flagDead       = 1 << 4
+	flagAttributes = 1 << 5
+)
+
+var errRecord = errors.New("damaged record")
+
+func encodeRecord(m *runnel.Message, id uuid.UUID) ([]byte, error) {
+	size := 26 + len(m.Body) + len(m.Key) + len(m.DedupID) + len(m.Sender) + 16
+	for i := range m.Attributes {
+		a := &m.Attributes[i]
+		size += len(a.Name) + len(a.Type) + len(a.Value) + 6
+	}
+	var dead []byte
+	if m.DeadLetter != nil {
+		var err error
+		if dead, err = json.Marshal(m.DeadLetter); err != nil {
+			return nil, fmt.Errorf("encode dead letter: %w", err)
+		}
+		size += len(dead) + 4
+	}
+	rec := make([]byte, 2, size)
+	rec[0] = recordV1
+	rec = binary.BigEndian.AppendUint64(rec, uint64(m.Sent.UnixMilli()))
+	if m.ID == "" {
+		rec = append(rec, id[:]...)
+	} else if parsed, err := uuid.Parse(string(m.ID)); err == nil && parsed.String() == string(m.ID) {
+		rec = append(rec, parsed[:]...)
+	} else {
+		rec[1] |= flagTextID
+		rec = appendString(rec, string(m.ID))
+	}
+	for _, f := range [...]struct {
+		flag byte
+		s    string
+	}{{flagKey, m.Key}, {flagDedup, m.DedupID}, {flagSender, m.Sender}, {flagDead, string(dead)}} {
+		if f.s != "" {
+			rec[1] |= f.flag
+			rec = appendString(rec, f.s)
+		}
+	}
+	if len(m.Attributes) > 0 {
+		rec[1] |= flagAttributes
+		rec = binary.AppendUvarint(rec, uint64(len(m.Attributes)))
+		for i := range m.Attributes {
+			a := &m.Attributes[i]
+			rec = appendString(rec, a.Name)
+			rec = appendString(rec, a.Type)
+			rec = binary.AppendUvarint(rec, uint64(len(a.Value)))
+			rec = append(rec, a.Value...)
+		}
+	}
+	return append(rec, m.Body...), nil
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// recordSent returns when the message in rec was sent, in Unix milliseconds.
+func recordSent(rec []byte) int64 {
+	if len(rec) < 10 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(rec[2:]))
+}
+
+// decodeRecord fills m. Body and attribute values are parts of rec.
+func decodeRecord(rec []byte, m *runnel.Message) error {
+	if len(rec) < 10 || rec[0] != recordV1 {
+		return errRecord
+	}
+	flags := rec[1]
+	m.Sent = time.UnixMilli(recordSent(rec))
+	r := reader{b: rec[10:]}
+	if flags&flagTextID != 0 {
+		m.ID = runnel.MessageID(r.next())
+	} else {
+		var id uuid.UUID
+		copy(id[:], r.take(16))
+		m.ID = runnel.MessageID(id.String())
+	}
+	if flags&flagKey != 0 {
+		m.Key = string(r.next())
+	}
+	if flags&flagDedup != 0 {
+		m.DedupID = string(r.next())
+	}
+	if flags&flagSender != 0 {
+		m.Sender = string(r.next())
+	}
+	if flags&flagDead != 0 {
+		m.DeadLetter = new(runnel.DeadLetter)
+		if err := json.Unmarshal(r.next(), m.DeadLetter); err != nil {
+			return fmt.Errorf("%w: %w", errRecord, err)
+		}
+	}
+	if flags&flagAttributes != 0 {
+		n := r.uvarint()
+		if n > uint64(len(r.b)) {
+			return errRecord
+		}
+		m.Attributes = make([]runnel.Attribute, n)
+		for i := range m.Attributes {
+			m.Attributes[i] = runnel.Attribute{Name: string(r.next()), Type: string(r.next()), Value: r.next()}
+		}
+	}
+	if r.bad {
+		return errRecord
+	}
+	m.Body = r.b
+	return nil
+}
+
+// reader takes a record apart. After a fault, bad is set and all is empty.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	v := r.b[:n:n]
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) next() []byte { return r.take(r.uvarint()) }
+
+// messageBytes is a message's size as SQS counts it: the body, and of each
+// attribute its name, type and value.
+func messageBytes(m *runnel.Message) int {
+	n := len(m.Body)
+	for i := range m.Attributes {
+		a := &m.Attributes[i]
+		n += len(a.Name) + len(a.Type) + len(a.Value)
+	}
+	return n
+}
+
+// A mark is the state of an exception as it is stored beside the record:
+//
+//	version   1 byte, markV1
+//	state     1 byte
+//	due       8 bytes, Unix milliseconds: visible from then on
+//	nonce     8 bytes, of the receipt handle
+//	receives  4 bytes
+//	failures  4 bytes
+//	first     8 bytes, Unix milliseconds of the first receive, or 0
+//	sent      8 bytes, Unix milliseconds
+//	leased    8 bytes, Unix milliseconds of the last receive, or 0
+//	size      4 bytes, of the record
+const (
+	markV1   = 1
+	markSize = 54
+)
+
+type mark struct {
+	state              state
+	due                int64
+	nonce              uint64
+	receives, failures uint32
+	first, sent        int64
+	leased             int64
+	size               uint32
+}
+
+func (m mark) encode() []byte {
+	be := binary.BigEndian
+	b := make([]byte, 2, markSize)
+	b[0], b[1] = markV1, byte(m.state)
+	b = be.AppendUint64(b, uint64(m.due))
+	b = be.AppendUint64(b, m.nonce)
+	b = be.AppendUint32(b, m.receives)
+	b = be.AppendUint32(b, m.failures)
+	b = be.AppendUint64(b, uint64(m.first))
+	b = be.AppendUint64(b, uint64(m.sent))
+	b = be.AppendUint64(b, uint64(m.leased))
+	return be.AppendUint32(b, m.size)
+}
+
+func decodeMark(b []byte) (mark, error) {
+	if len(b) != markSize || b[0] != markV1 || b[1] > byte(returned) {
+		return mark{}, errors.New("damaged mark")
+	}
+	be := binary.BigEndian
+	return mark{
+		state:    state(b[1]),
+		due:      int64(be.Uint64(b[2:])),
+		nonce:    be.Uint64(b[10:]),
+		receives: be.Uint32(b[18:]),
+		failures: be.Uint32(b[22:]),
+		first:    int64(be.Uint64(b[26:])),
+		sent:     int64(be.Uint64(b[34:])),
+		leased:   int64(be.Uint64(b[42:])),
+		size:     be.Uint32(b[50:]),
+	}, nil
+}

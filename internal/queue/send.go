@@ -1,0 +1,159 @@
+package queue
+
+import (
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/store"
+)
+
+// maxTextID is the longest message id that a queue takes from elsewhere.
+const maxTextID = 256
+
+// Send stores messages and returns their ids when they are durable. On a
+// *runnel.SendError the messages that it does not name were stored; on any
+// other error none was, or nobody knows.
+//
+// A message keeps the ID and the Sent that it has: a dead letter, or one that
+// moves, stays the same message.
+func (q *Queue) Send(ms []runnel.Message) ([]runnel.MessageID, error) {
+	var b store.Batch
+	staged, ids, err := q.stage(&b, ms)
+	var partial *runnel.SendError
+	if err != nil && !errors.As(err, &partial) {
+		return nil, err
+	}
+	if b.Len() == 0 {
+		return ids, err
+	}
+	q.mu.Lock()
+	ended := q.ended
+	q.mu.Unlock()
+	if ended != nil {
+		return nil, ended
+	}
+	q.set.store.Enqueue(&b, staged.committed)
+	if err := b.Wait(); err != nil {
+		return nil, unavailable("store the message", err)
+	}
+	return ids, err
+}
+
+// staged are messages that are part of a batch and not yet of the queue.
+type staged struct {
+	q     *Queue
+	b     *store.Batch
+	sends []stagedSend
+}
+
+type stagedSend struct {
+	place  int
+	record []byte
+	delay  time.Duration
+}
+
+// stage checks messages and adds them to a batch. The returned staged's
+// committed must be called once the batch is durable, in the order of commits.
+// A *runnel.SendError names the messages that were refused; their ids are empty.
+func (q *Queue) stage(b *store.Batch, ms []runnel.Message) (*staged, []runnel.MessageID, error) {
+	if err := q.set.store.Room(); err != nil {
+		return nil, nil, runnel.Errorf(runnel.CodeUnavailable, "the server's disk is nearly full, nothing can be sent: %w", err)
+	}
+	q.mu.Lock()
+	delay, largest := q.settings.Delay, q.settings.MaxMessageBytes
+	q.mu.Unlock()
+	now := q.set.opt.Now()
+	s := &staged{q: q, b: b, sends: make([]stagedSend, 0, len(ms))}
+	ids := make([]runnel.MessageID, len(ms))
+	var failed map[int]error
+	for i := range ms {
+		send, id, err := q.stageOne(b, ms[i], now, delay, largest)
+		if err != nil {
+			if failed == nil {
+				failed = make(map[int]error)
+			}
+			failed[i] = err
+			continue
+		}
+		ids[i] = id
+		s.sends = append(s.sends, send)
+	}
+	if failed != nil {
+		return s, ids, &runnel.SendError{Failed: failed}
+	}
+	return s, ids, nil
+}
+
+func (q *Queue) stageOne(b *store.Batch, m runnel.Message, now time.Time, delay time.Duration, largest int) (stagedSend, runnel.MessageID, error) {
+	if size := messageBytes(&m); size > largest {
+		return stagedSend{}, "", runnel.Errorf(runnel.CodeTooLarge, "the message has %d bytes, the queue takes %d", size, largest)
+	}
+	if len(m.ID) > maxTextID {
+		return stagedSend{}, "", runnel.Errorf(runnel.CodeInvalid, "the message id has %d bytes, at most %d are allowed", len(m.ID), maxTextID)
+	}
+	switch {
+	case m.Delay > MaxDelay:
+		return stagedSend{}, "", runnel.Errorf(runnel.CodeInvalid, "a delay of %v is longer than %v", m.Delay, MaxDelay)
+	case m.Delay > 0:
+		delay = m.Delay
+	case m.Delay < 0:
+		delay = 0
+	}
+	if m.Sent.IsZero() {
+		m.Sent = now
+	}
+	id := m.ID
+	var raw uuid.UUID
+	if id == "" {
+		raw = uuid.New()
+		id = runnel.MessageID(raw.String())
+	}
+	record, err := encodeRecord(&m, raw)
+	if err != nil {
+		return stagedSend{}, "", err
+	}
+	var first []byte
+	if delay > 0 {
+		first = mark{state: delayed, due: now.Add(delay).UnixMilli(), sent: m.Sent.UnixMilli(), size: uint32(len(record))}.encode()
+	}
+	return stagedSend{place: b.Append(q.series, record, first), record: record, delay: delay}, id, nil
+}
+
+// committed makes the messages part of the queue, and wakes who waits for
+// them. It runs after the commit, in the order of commits: numbers grow.
+func (s *staged) committed(err error) {
+	if err != nil {
+		return
+	}
+	q := s.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	visible := 0
+	for i := range s.sends {
+		send := &s.sends[i]
+		n := s.b.Number(send.place)
+		q.total++
+		next := q.cursor == n // the window reaches to here
+		switch {
+		case send.delay > 0:
+			l := &lease{n: n, due: q.set.mono() + int64(send.delay), sent: recordSent(send.record), size: uint32(len(send.record)), marked: true}
+			q.leases[n] = l
+			q.place(l, delayed)
+			if next {
+				q.cursor++
+			}
+		case next && q.refilling == nil && q.window.takes(q.set, len(send.record)):
+			q.window.push(q.set, item{n, send.record})
+			q.cursor++
+			visible++
+		default:
+			visible++
+		}
+		q.tail = n + 1
+	}
+	q.stats.sent += uint64(len(s.sends))
+	q.wake(visible)
+}

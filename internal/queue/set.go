@@ -1,0 +1,263 @@
+package queue
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/store"
+)
+
+// Options configure a Set. The zero value is the default.
+type Options struct {
+	// Log gets one line per event that an operator must know of. Default:
+	// slog.Default.
+	Log *slog.Logger
+	// Now is the wall clock: sent times, retention, and the due times that
+	// marks keep for the next process. Default time.Now.
+	Now func() time.Time
+}
+
+// Set is all queues of a store.
+type Set struct {
+	store *store.Store
+	opt   Options
+	start time.Time // with a monotonic reading: the zero of mono
+
+	cached atomic.Int64 // bytes in the windows of all queues
+
+	admin sync.Mutex // held while a queue is made, changed or deleted: one at a time
+
+	mu     sync.RWMutex // guards all below; the last lock to be taken
+	queues map[Name]*Queue
+	nextID uint64
+	closed bool
+}
+
+// spaceQueue is the key space of queue settings: a document by queue id, and
+// under id 0 the next id.
+const spaceQueue store.Space = 'q'
+
+// document is a queue's settings as they are stored, in JSON.
+type document struct {
+	ID       uint64    `json:"id"`
+	Name     Name      `json:"name"`
+	Created  time.Time `json:"created"`
+	Modified time.Time `json:"modified"`
+	Settings Settings  `json:"settings"`
+}
+
+func (d document) put(b *store.Batch) error {
+	v, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("encode the settings of queue %s: %w", d.Name, err)
+	}
+	b.Set(spaceQueue, idKey(d.ID), v)
+	return nil
+}
+
+func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
+
+// Open reads the queues of a store: their settings, and the marks of what is
+// in flight, delayed or returned. Waiting messages are not read.
+func Open(s *store.Store, opt Options) (*Set, error) {
+	if opt.Log == nil {
+		opt.Log = slog.Default()
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	set := &Set{store: s, opt: opt, start: time.Now(), queues: make(map[Name]*Queue), nextID: 1}
+	var docs []document
+	var damaged error
+	err := s.Scan(spaceQueue, nil, func(key, value []byte) bool {
+		if binary.BigEndian.Uint64(key) == 0 {
+			set.nextID = binary.BigEndian.Uint64(value)
+			return true
+		}
+		var d document
+		if damaged = json.Unmarshal(value, &d); damaged != nil {
+			return false
+		}
+		docs = append(docs, d)
+		return true
+	})
+	if err := errors.Join(err, damaged); err != nil {
+		return nil, fmt.Errorf("read queues: %w", err)
+	}
+	for _, d := range docs {
+		q, err := set.newQueue(d)
+		if err != nil {
+			return nil, err
+		}
+		set.queues[d.Name] = q
+	}
+	return set, nil
+}
+
+func (s *Set) newQueue(d document) (*Queue, error) {
+	series, err := s.store.Series(d.ID)
+	if err != nil {
+		return nil, fmt.Errorf("open queue %s: %w", d.Name, err)
+	}
+	q := &Queue{
+		set: s, id: d.ID, name: d.Name, created: d.Created, series: series,
+		settings: d.Settings, modified: d.Modified,
+	}
+	q.mu.Lock() // its timer may fire at once
+	defer q.mu.Unlock()
+	if err := q.load(); err != nil {
+		return nil, fmt.Errorf("open queue %s: %w", d.Name, err)
+	}
+	return q, nil
+}
+
+// mono is nanoseconds since the set was opened, by the monotonic clock.
+func (s *Set) mono() int64 { return int64(time.Since(s.start)) }
+
+// Create makes a queue. If there is one of that name it is returned, with
+// created false: it is the caller's to say whether that is what was meant.
+func (s *Set) Create(name Name, settings Settings) (q *Queue, created bool, err error) {
+	if err := name.Validate(); err != nil {
+		return nil, false, err
+	}
+	if err := settings.Validate(); err != nil {
+		return nil, false, err
+	}
+	s.admin.Lock()
+	defer s.admin.Unlock()
+	s.mu.RLock()
+	q, id, closed := s.queues[name], s.nextID, s.closed
+	s.mu.RUnlock()
+	if q != nil {
+		return q, false, nil
+	}
+	if closed {
+		return nil, false, runnel.ErrClosed
+	}
+	now := s.opt.Now()
+	d := document{ID: id, Name: name, Created: now, Modified: now, Settings: settings}
+	var b store.Batch
+	b.Set(spaceQueue, idKey(0), idKey(d.ID+1))
+	if err := d.put(&b); err != nil {
+		return nil, false, err
+	}
+	if err := s.store.Commit(&b); err != nil {
+		return nil, false, unavailable("create the queue", err)
+	}
+	if q, err = s.newQueue(d); err != nil {
+		return nil, false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextID++
+	s.queues[name] = q
+	return q, true, nil
+}
+
+// Queue returns the queue of this name, or CodeNotFound.
+func (s *Set) Queue(name Name) (*Queue, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if q, ok := s.queues[name]; ok {
+		return q, nil
+	}
+	return nil, runnel.Errorf(runnel.CodeNotFound, "there is no queue %s", name)
+}
+
+// List returns the queues of an account whose names begin with prefix, by
+// name, starting behind after; at most most of them, all if most is 0.
+func (s *Set) List(account, prefix, after string, most int) []*Queue {
+	var qs []*Queue
+	for _, q := range s.all() {
+		if n := q.name; n.Account == account && strings.HasPrefix(n.Queue, prefix) && n.Queue > after {
+			qs = append(qs, q)
+		}
+	}
+	if most > 0 && len(qs) > most {
+		qs = qs[:most]
+	}
+	return qs
+}
+
+// all returns every queue, by name.
+func (s *Set) all() []*Queue {
+	s.mu.RLock()
+	qs := make([]*Queue, 0, len(s.queues))
+	for _, q := range s.queues {
+		qs = append(qs, q)
+	}
+	s.mu.RUnlock()
+	sort.Slice(qs, func(i, j int) bool {
+		a, b := qs[i].name, qs[j].name
+		return a.Account < b.Account || a.Account == b.Account && a.Queue < b.Queue
+	})
+	return qs
+}
+
+// Delete removes a queue and its messages. Receives that wait end with
+// CodeNotFound.
+func (s *Set) Delete(name Name) error {
+	s.admin.Lock()
+	defer s.admin.Unlock()
+	q, err := s.Queue(name)
+	if err != nil {
+		return err
+	}
+	var b store.Batch
+	b.Drop(q.series)
+	b.Delete(spaceQueue, idKey(q.id))
+	q.mu.Lock()
+	q.end(errDeleted(name))
+	s.store.Enqueue(&b, nil)
+	q.mu.Unlock()
+	if err := b.Wait(); err != nil {
+		return unavailable("delete the queue", err)
+	}
+	q.mu.Lock()
+	q.window.clear(s)
+	q.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.queues, name)
+	return nil
+}
+
+// Stats returns the figures of every queue.
+func (s *Set) Stats() []Stats {
+	qs := s.all()
+	out := make([]Stats, len(qs))
+	for i, q := range qs {
+		out[i] = q.Stats()
+	}
+	return out
+}
+
+// Close ends every receive with runnel.ErrClosed and stores where each queue
+// begins, for a quick restart. The store stays open.
+func (s *Set) Close(context.Context) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	var b store.Batch
+	for _, q := range s.all() {
+		q.mu.Lock()
+		q.low(&b, true)
+		q.end(runnel.ErrClosed)
+		q.mu.Unlock()
+	}
+	return s.store.Commit(&b)
+}

@@ -1,0 +1,124 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/runnel-io/runnel"
+)
+
+// Limits of Amazon SQS, which hold for every door.
+const (
+	MaxDelay             = 15 * time.Minute
+	MaxVisibilityTimeout = 12 * time.Hour // also in total, from the receive
+	MinRetention         = time.Minute
+	MaxRetention         = 14 * 24 * time.Hour
+	MaxReceiveWait       = 20 * time.Second
+	MinMessageBytes      = 1 << 10
+	MaxMessageBytes      = 1 << 20
+	MaxReceives          = 1000
+	// MaxInFlight is how many messages SQS clients may hold of one queue.
+	MaxInFlight = 120_000
+)
+
+// Settings are what can be set on a queue. Start from Defaults: zero means
+// zero here.
+type Settings struct {
+	// VisibilityTimeout is how long a received message stays invisible, unless
+	// the receive says otherwise. 0 to 12h, default 30s.
+	VisibilityTimeout time.Duration `json:"visibility_timeout"`
+	// Delay is how long a new message stays invisible, unless it says
+	// otherwise itself. 0 to 15m, default 0.
+	Delay time.Duration `json:"delay"`
+	// Retention is how long after it was sent a message is kept. 1m to 14d,
+	// default 4d.
+	Retention time.Duration `json:"retention"`
+	// ReceiveWait is how long a receive waits for a message, unless it says
+	// otherwise itself. 0 to 20s, default 0.
+	ReceiveWait time.Duration `json:"receive_wait"`
+	// MaxMessageBytes is the largest message, body and attributes. 1 KiB to
+	// 1 MiB, default 1 MiB.
+	MaxMessageBytes int `json:"max_message_bytes"`
+	// DeadLetter says when SQS clients get a message no more. It binds them
+	// only: a flow has rules of its own. nil: never.
+	DeadLetter *Redrive `json:"dead_letter,omitempty"`
+	// Kept are attributes that a door accepts and returns, and that have no
+	// effect here (Policy, KmsMasterKeyId ...).
+	Kept map[string]string `json:"kept,omitempty"`
+	// Tags are free-form labels.
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// Redrive moves a message to Queue, of the same account, when a client would
+// receive it for more than MaxReceives times (1 to 1000, 10 where not given).
+type Redrive struct {
+	Queue       string `json:"queue"`
+	MaxReceives int    `json:"max_receives"`
+}
+
+// Defaults are the settings of a queue about which nothing was said.
+func Defaults() Settings {
+	return Settings{
+		VisibilityTimeout: 30 * time.Second,
+		Retention:         4 * 24 * time.Hour,
+		MaxMessageBytes:   MaxMessageBytes,
+	}
+}
+
+// Validate returns every fault, joined; each is a *runnel.FieldError.
+func (s Settings) Validate() error {
+	var errs []error
+	check := func(path string, v, lo, hi time.Duration) {
+		if v < lo || v > hi {
+			errs = append(errs, &runnel.FieldError{Path: path, Err: fmt.Errorf("%v is not between %v and %v", v, lo, hi)})
+		}
+	}
+	check("visibility_timeout", s.VisibilityTimeout, 0, MaxVisibilityTimeout)
+	check("delay", s.Delay, 0, MaxDelay)
+	check("retention", s.Retention, MinRetention, MaxRetention)
+	check("receive_wait", s.ReceiveWait, 0, MaxReceiveWait)
+	if s.MaxMessageBytes < MinMessageBytes || s.MaxMessageBytes > MaxMessageBytes {
+		errs = append(errs, &runnel.FieldError{
+			Path: "max_message_bytes",
+			Err:  fmt.Errorf("%d is not between %d and %d", s.MaxMessageBytes, MinMessageBytes, MaxMessageBytes),
+		})
+	}
+	if d := s.DeadLetter; d != nil {
+		if d.Queue == "" {
+			errs = append(errs, &runnel.FieldError{Path: "dead_letter.queue", Err: errors.New("is missing")})
+		}
+		if d.MaxReceives < 1 || d.MaxReceives > MaxReceives {
+			errs = append(errs, &runnel.FieldError{
+				Path: "dead_letter.max_receives",
+				Err:  fmt.Errorf("%d is not between 1 and %d", d.MaxReceives, MaxReceives),
+			})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Name is the full name of a queue.
+type Name struct {
+	Account string `json:"account"` // the account's name, not its id
+	Queue   string `json:"queue"`
+}
+
+// String returns "account/queue".
+func (n Name) String() string { return n.Account + "/" + n.Queue }
+
+// Validate says whether a queue can have this name: 1 to 80 letters, digits,
+// hyphens and underscores. (SQS; ".fifo" is for FIFO queues.)
+func (n Name) Validate() error {
+	if n.Queue == "" || len(n.Queue) > 80 {
+		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want 1 to 80 characters", n.Queue)
+	}
+	for _, c := range []byte(n.Queue) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want letters, digits, hyphens and underscores", n.Queue)
+		}
+	}
+	return nil
+}
