@@ -445,9 +445,10 @@ func nothingLost(b *bench) {
 					return
 				}
 				ss := settlements(runnel.Ack, 0, ds)
-				if n%3 == 1 {
+				switch n % 3 {
+				case 1:
 					ss[0].Verdict = runnel.Release
-				} else if n%3 == 2 {
+				case 2:
 					ss[0].Verdict = runnel.Retry
 				}
 				if err := s.Settle(b.ctx, ss); err != nil {

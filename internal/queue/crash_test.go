@@ -49,7 +49,7 @@ func (c *crashTest) note(set map[string]bool, body string) {
 
 func (c *crashTest) run(seed uint64) {
 	t := c.t
-	h := &home{t: t, fs: storetest.NewCrashFS()}
+	h := &home{t: t, fs: storetest.NewCrashFS(), small: seed%2 == 1}
 	h.open()
 	h.create("dead", nil)
 	next := h.create("next", nil)
@@ -194,6 +194,7 @@ func (c *crashTest) look(fs *storetest.CrashFS) {
 		return
 	}
 	defer func() { _ = set.Close(context.Background()) }()
+	set.Shrink()
 	found := map[string]int{}
 	for _, q := range set.List("default", "", "", 0) {
 		ps, err := q.Peek(0, 1<<20)

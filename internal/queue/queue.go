@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,7 +47,8 @@ type Queue struct {
 	total    int64 // messages in the queue, in any state
 	inFlight int64
 	delayed  int64
-	sinceLow int // removals since the low-water mark was stored
+	sinceLow int    // removals since the low-water mark was stored
+	cleared  uint64 // below, the store was told of every run of removed messages
 	purgedAt time.Time
 	stats    counters
 }
@@ -71,6 +73,7 @@ func errDeleted(n Name) error {
 func (q *Queue) load() error {
 	q.returned.byNumber = true
 	q.leases = make(map[uint64]*lease)
+	q.cleared = q.series.Low()
 	q.cursor, q.tail, q.total = q.series.Low(), q.series.Next(), int64(q.series.Count())
 	wall, mono := q.set.opt.Now().UnixMilli(), q.set.mono()
 	var damaged error
@@ -258,15 +261,11 @@ func (q *Queue) markOf(l *lease) []byte {
 	return m.encode()
 }
 
-// lowEvery is after how many removals the low-water mark is stored: at a
-// restart, so many tombstones may have to be passed.
-const lowEvery = 8192
-
 // low adds the low-water mark to a batch if it is time to, or now. Leases
 // without a mark that lie below it are given one: they are what flows hold at
 // the moment, and become visible at a restart. Caller holds mu.
 func (q *Queue) low(b *store.Batch, now bool) {
-	if q.sinceLow < lowEvery && !now {
+	if q.sinceLow < q.set.limits.low && !now {
 		return
 	}
 	q.sinceLow = 0
@@ -277,14 +276,40 @@ func (q *Queue) low(b *store.Batch, now bool) {
 	if q.refilling != nil {
 		low = min(low, q.refilling.from)
 	}
+	var live []uint64 // messages below low
 	for _, l := range q.leases {
-		if !l.marked && l.n < low {
+		if l.n >= low {
+			continue
+		}
+		live = append(live, l.n)
+		if !l.marked {
 			l.marked = true
 			m := mark{state: returned, nonce: l.nonce, failures: l.failures, sent: l.sent, size: l.size}
 			b.Mark(q.series, l.n, m.encode())
 		}
 	}
 	b.Low(q.series, low)
+	q.clear(b, live, low)
+}
+
+// clearGaps bounds the range tombstones that one clear writes.
+const clearGaps = 32
+
+// clear tells the store about the runs of removed messages below low, between
+// those that live. Caller holds mu.
+func (q *Queue) clear(b *store.Batch, live []uint64, low uint64) {
+	slices.Sort(live)
+	if len(live) > clearGaps {
+		low, live = live[clearGaps], live[:clearGaps]
+	}
+	from := q.cleared
+	for _, n := range append(live, low) {
+		if n > from {
+			b.Clear(q.series, from, n)
+		}
+		from = max(from, n+1)
+	}
+	q.cleared = max(q.cleared, low)
 }
 
 // end makes every receive return err, and stops the timer. Caller holds mu.

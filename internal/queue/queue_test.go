@@ -27,6 +27,7 @@ type home struct {
 	fs    *storetest.CrashFS
 	store *store.Store
 	set   *queue.Set
+	small bool // with Set.Shrink
 }
 
 func newHome(t testing.TB) *home {
@@ -44,6 +45,9 @@ func (h *home) open() {
 	}
 	if h.set, err = queue.Open(h.store, queue.Options{Log: quiet}); err != nil {
 		h.t.Fatal(err)
+	}
+	if h.small {
+		h.set.Shrink()
 	}
 }
 

@@ -29,9 +29,10 @@ type Options struct {
 
 // Set is all queues of a store.
 type Set struct {
-	store *store.Store
-	opt   Options
-	start time.Time // with a monotonic reading: the zero of mono
+	store  *store.Store
+	opt    Options
+	limits limits
+	start  time.Time // with a monotonic reading: the zero of mono
 
 	cached atomic.Int64 // bytes in the windows of all queues
 
@@ -76,7 +77,7 @@ func Open(s *store.Store, opt Options) (*Set, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	set := &Set{store: s, opt: opt, start: time.Now(), queues: make(map[Name]*Queue), nextID: 1}
+	set := &Set{store: s, opt: opt, limits: defaultLimits, start: time.Now(), queues: make(map[Name]*Queue), nextID: 1}
 	var docs []document
 	var damaged error
 	err := s.Scan(spaceQueue, nil, func(key, value []byte) bool {

@@ -22,7 +22,8 @@ var ErrTotalVisibility = errors.New("the total visibility timeout is beyond 12 h
 
 // Delete removes messages by their receipts and returns an error or nil for
 // each when that is durable. A message that is gone, or was received again
-// since, is no error, and is left alone: the receipt is old. (SQS)
+// since, is no error, and is left alone: the receipt is old. (SQS) Its removal
+// may be under way in another call: that is waited for too.
 func (q *Queue) Delete(rs []Receipt) []error {
 	errs := make([]error, len(rs))
 	var b store.Batch
@@ -35,6 +36,8 @@ func (q *Queue) Delete(rs []Receipt) []error {
 		if l := q.leases[r.n]; l != nil && l.nonce == r.nonce && l.state != delayed {
 			q.remove(&b, l)
 			q.stats.deleted++
+		} else {
+			b.InOrder()
 		}
 	}
 	q.commit(&b, errs)
@@ -52,7 +55,7 @@ func (q *Queue) remove(b *store.Batch, l *lease) {
 // commit enqueues b, lets go of mu, and waits. A failure is the error of
 // everything that has none yet.
 func (q *Queue) commit(b *store.Batch, errs []error) {
-	if b.Len() == 0 {
+	if b.Empty() {
 		q.mu.Unlock()
 		return
 	}

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,8 +106,8 @@ func TestRefusedVerdicts(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.Settle(ctx, []runnel.Settlement{{Delivery: &ds[0], Verdict: runnel.GiveUp, Reason: &runnel.DeadLetter{Type: "error"}}})
-	failed, ok := err.(*runnel.SettleError)
-	if !ok || runnel.CodeOf(failed.Failed[0]) != runnel.CodeUnsupported {
+	var failed *runnel.SettleError
+	if !errors.As(err, &failed) || runnel.CodeOf(failed.Failed[0]) != runnel.CodeUnsupported {
 		t.Errorf("give up without a dead-letter queue: %v", err)
 	}
 	if _, err := h.set.Broker("default").Source("nothing"); runnel.CodeOf(err) != runnel.CodeNotFound {

@@ -6,16 +6,25 @@ import (
 	"github.com/runnel-io/runnel/internal/store"
 )
 
-// A window holds at most so much of its queue, and all windows of a set
-// together at most cachedBytes, but for a few messages each.
-const (
-	windowMessages = 4096
-	windowBytes    = 2 << 20
-	refillMessages = 1024
-	refillBytes    = 1 << 20
-	refillLeast    = 16
-	cachedBytes    = 64 << 20
-)
+// limits bound what is in memory of waiting messages, and when the store is
+// told of what is gone. They are fields so that tests can make them small.
+type limits struct {
+	// One window holds at most so many messages and bytes, and all windows of
+	// a set together at most cached bytes, but for a few messages each.
+	window, windowBytes int
+	cachedBytes         int64
+	// One reading of the backlog; least is when the cache is full.
+	refill, refillBytes, refillLeast int
+	// low is after how many removals the low-water mark is stored: so many
+	// tombstones a restart may have to pass.
+	low int
+}
+
+var defaultLimits = limits{
+	window: 4096, windowBytes: 2 << 20, cachedBytes: 64 << 20,
+	refill: 1024, refillBytes: 1 << 20, refillLeast: 16,
+	low: 8192,
+}
 
 // window is the first part of a queue's run of visible messages, in memory.
 type window struct {
@@ -54,7 +63,7 @@ func (w *window) pop(s *Set) item {
 	w.head++
 	if w.head == len(w.items) {
 		w.items, w.head = w.items[:0], 0
-		if cap(w.items) > windowMessages {
+		if cap(w.items) > s.limits.window {
 			w.items = nil
 		}
 	}
@@ -73,7 +82,7 @@ func (w *window) takes(s *Set, size int) bool {
 	if w.len() == 0 {
 		return true
 	}
-	return w.len() < windowMessages && w.bytes+size <= windowBytes && s.cached.Load() < cachedBytes
+	return w.len() < s.limits.window && w.bytes+size <= s.limits.windowBytes && s.cached.Load() < s.limits.cachedBytes
 }
 
 // refilling is one reading of the next part of a window.
@@ -118,9 +127,9 @@ func (q *Queue) refill() error {
 	if barrier != nil {
 		err = barrier.Wait()
 	}
-	most, mostBytes := refillMessages, refillBytes
-	if q.set.cached.Load() >= cachedBytes {
-		most = refillLeast
+	most, mostBytes := q.set.limits.refill, q.set.limits.refillBytes
+	if q.set.cached.Load() >= q.set.limits.cachedBytes {
+		most = q.set.limits.refillLeast
 	}
 	var read []item
 	bytes := 0

@@ -29,6 +29,7 @@ const (
 	opTrim
 	opDrop
 	opLow
+	opClear
 )
 
 type op struct {
@@ -37,10 +38,15 @@ type op struct {
 	space  Space
 	series *Series
 	n      uint64 // the number; of an append, once it was merged
+	hi     uint64 // opClear: up to here
 	key    []byte
 	value  []byte
 	mark   []byte // opAppend: the record's first mark, or nil
 }
+
+// Empty says whether committing the batch would neither change nor wait for
+// anything.
+func (b *Batch) Empty() bool { return len(b.ops) == 0 && !b.others }
 
 func (b *Batch) touch() {
 	b.keys++
@@ -121,6 +127,14 @@ func (b *Batch) Low(r *Series, n uint64) {
 	b.ops = append(b.ops, op{kind: opLow, series: r, n: n})
 }
 
+// Clear says that every record from lo on and below hi was removed. It changes
+// nothing that can be read. It lets the engine drop whole files of removed
+// records instead of reading them to meet their tombstones one by one.
+func (b *Batch) Clear(r *Series, lo, hi uint64) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opClear, series: r, n: lo, hi: hi})
+}
+
 // merge adds the batch to a group. Only the writer calls it, in the order of
 // commits, and only it touches Series.head.
 func (b *Batch) merge(g *group) {
@@ -166,23 +180,26 @@ func (b *Batch) merge(g *group) {
 			must(g.batch.Delete(r.key(scratch[:0], spaceMark, o.n), nil))
 		case opTrim:
 			o.n = r.head.next
-			r.clear(g.batch, r.head.next)
+			r.clear(g.batch, 0, r.head.next)
 			r.head.removed = r.head.next
 			r.head.trimmed = r.head.next
 		case opDrop:
-			r.clear(g.batch, r.head.next)
+			r.clear(g.batch, 0, r.head.next)
 			r.dropped = true
 			g.drops = append(g.drops, r)
 		case opLow:
 			r.head.low = max(r.head.low, o.n)
+		case opClear:
+			r.clear(g.batch, o.n, o.hi)
 		}
 	}
 }
 
-// clear removes the records below hi and their marks.
-func (r *Series) clear(b *pebble.Batch, hi uint64) {
-	must(b.DeleteRange(r.key(nil, spaceRecord, 0), r.key(nil, spaceRecord, hi), nil))
-	must(b.DeleteRange(r.key(nil, spaceMark, 0), r.key(nil, spaceMark, hi), nil))
+// clear removes the records from lo on and below hi, and their marks.
+func (r *Series) clear(b *pebble.Batch, lo, hi uint64) {
+	for _, space := range [...]Space{spaceRecord, spaceMark} {
+		must(b.DeleteRange(r.key(nil, space, lo), r.key(nil, space, hi), nil))
+	}
 }
 
 // set adds a key and a value without the copy that Batch.Set makes.

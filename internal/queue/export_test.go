@@ -1,0 +1,11 @@
+package queue
+
+// Shrink makes windows, readings and the distance between low-water marks so
+// small that a test of a few messages meets all of their edges.
+func (s *Set) Shrink() {
+	s.limits = limits{
+		window: 3, windowBytes: 200, cachedBytes: 400,
+		refill: 4, refillBytes: 300, refillLeast: 1,
+		low: 5,
+	}
+}
