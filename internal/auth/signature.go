@@ -1,0 +1,257 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	algorithm  = "AWS4-HMAC-SHA256"
+	terminator = "aws4_request"
+	dateFormat = "20060102T150405Z"
+)
+
+// authorization is the Authorization header of a signed request, taken apart.
+type authorization struct {
+	id                    string
+	scope                 string // date/region/service/aws4_request
+	date, region, service string
+	signed                string // names of the signed headers, as sent
+	signature             [sha256.Size]byte
+}
+
+// parseAuthorization reads what follows the name of the algorithm:
+//
+//	Credential=ID/DATE/REGION/SERVICE/aws4_request, SignedHeaders=A;B, Signature=HEX
+//
+// in any order, the spaces being optional.
+func parseAuthorization(s string) (authorization, error) {
+	var credential, signed, signature string
+	for part, rest, more := strings.Cut(s, ","); ; part, rest, more = strings.Cut(rest, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		var field *string
+		switch name {
+		case "Credential":
+			field = &credential
+		case "SignedHeaders":
+			field = &signed
+		case "Signature":
+			field = &signature
+		default:
+			return authorization{}, fmt.Errorf("the Authorization header has a part that is not Credential, SignedHeaders or Signature: %w", ErrMalformed)
+		}
+		if *field != "" {
+			return authorization{}, fmt.Errorf("the Authorization header has more than one %s: %w", name, ErrMalformed)
+		}
+		if value == "" {
+			return authorization{}, fmt.Errorf("the Authorization header has an empty %s: %w", name, ErrMalformed)
+		}
+		*field = value
+		if !more {
+			break
+		}
+	}
+	for _, f := range [...]struct{ name, value string }{{"Credential", credential}, {"SignedHeaders", signed}, {"Signature", signature}} {
+		if f.value == "" {
+			return authorization{}, fmt.Errorf("the Authorization header has no %s: %w", f.name, ErrMalformed)
+		}
+	}
+
+	a := authorization{signed: signed}
+	var ok [4]bool
+	var end string
+	a.id, a.scope, ok[0] = strings.Cut(credential, "/")
+	a.date, end, ok[1] = strings.Cut(a.scope, "/")
+	a.region, end, ok[2] = strings.Cut(end, "/")
+	a.service, end, ok[3] = strings.Cut(end, "/")
+	if ok != [4]bool{true, true, true, true} || a.id == "" || a.date == "" || a.region == "" || a.service == "" || strings.Contains(end, "/") {
+		return authorization{}, fmt.Errorf("the Credential is not of the form ID/DATE/REGION/SERVICE/%s: %w", terminator, ErrMalformed)
+	}
+	if end != terminator {
+		return authorization{}, fmt.Errorf("the Credential does not end in %s: %w", terminator, ErrSignature)
+	}
+	if len(signature) != hex.EncodedLen(len(a.signature)) {
+		return authorization{}, fmt.Errorf("the Signature has %d characters, want %d: %w", len(signature), hex.EncodedLen(len(a.signature)), ErrSignature)
+	}
+	if _, err := hex.Decode(a.signature[:], []byte(signature)); err != nil {
+		return authorization{}, fmt.Errorf("the Signature is not hexadecimal: %w", ErrSignature)
+	}
+	for _, c := range []byte(signed) {
+		if c <= ' ' || c >= 0x7f || 'A' <= c && c <= 'Z' {
+			return authorization{}, fmt.Errorf("SignedHeaders are not names in lower case, separated by semicolons: %w", ErrMalformed)
+		}
+	}
+	return a, nil
+}
+
+// signs says whether a header, given in lower case, is among the signed ones.
+func (a *authorization) signs(name string) bool {
+	for n, rest, more := cutName(a.signed); ; n, rest, more = cutName(rest) {
+		if n == name {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// verifySignature checks a signed request. header is the Authorization header
+// without the name of the algorithm.
+func (a *Authenticator) verifySignature(r *http.Request, body []byte, service, header string) (Key, error) {
+	auth, err := parseAuthorization(header)
+	if err != nil {
+		return Key{}, err
+	}
+	if t := r.Header["X-Amz-Security-Token"]; len(t) > 0 && t[0] != "" {
+		return Key{}, fmt.Errorf("the request has a session token, which this server does not know; use a key of its own, without AWS_SESSION_TOKEN: %w", ErrUnknownKey)
+	}
+	for _, name := range [...]string{"host", "x-amz-target"} {
+		if !auth.signs(name) && (name == "host" || len(headerValues(r.Header, name)) > 0) {
+			return Key{}, fmt.Errorf("the header %s is not among SignedHeaders: %w", name, ErrMalformed)
+		}
+	}
+	date, err := a.date(r, &auth)
+	if err != nil {
+		return Key{}, err
+	}
+	if auth.service != service {
+		return Key{}, fmt.Errorf("the Credential is scoped to the service %.40q, want %q: %w", auth.service, service, ErrSignature)
+	}
+	var payload [2 * sha256.Size]byte
+	hashHex(&payload, body)
+	if auth.signs("x-amz-content-sha256") {
+		if err := checkPayload(r.Header.Get("X-Amz-Content-Sha256"), payload[:]); err != nil {
+			return Key{}, err
+		}
+	}
+	key, err := a.lookup(r, auth.id)
+	if err != nil {
+		return Key{}, err
+	}
+
+	id := signingKeyID{id: auth.id, date: auth.date, region: auth.region, service: auth.service}
+	signing, cached := a.signing.find(id, key.Secret)
+	path := escapedPath(r)
+	err = signing.check(r, path, &auth, date, payload[:])
+	if errors.Is(err, ErrSignature) {
+		if normal := normalPath(path); normal != path {
+			err = signing.check(r, normal, &auth, date, payload[:])
+		}
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	if !cached {
+		// Only now: who has no key cannot fill the cache.
+		a.signing.keep(id, signing)
+	}
+	return key, nil
+}
+
+// date returns the time of the signature as it was signed, after it was held
+// against the clock and the scope.
+func (a *Authenticator) date(r *http.Request, auth *authorization) (string, error) {
+	name := "x-amz-date"
+	var at time.Time
+	var err error
+	value := r.Header.Get("X-Amz-Date")
+	switch {
+	case value != "":
+		// The length, since Parse also takes fractions of a second.
+		if at, err = time.Parse(dateFormat, value); err != nil || len(value) != len(dateFormat) {
+			return "", fmt.Errorf("the X-Amz-Date header %.40q is not of the form %s: %w", value, dateFormat, ErrMalformed)
+		}
+	case r.Header.Get("Date") != "":
+		name = "date"
+		value = r.Header.Get("Date")
+		if at, err = http.ParseTime(value); err != nil {
+			return "", fmt.Errorf("the Date header %.40q is not a date of HTTP: %w", value, ErrMalformed)
+		}
+		at = at.UTC()
+		value = at.Format(dateFormat)
+	default:
+		return "", fmt.Errorf("a signed request needs an X-Amz-Date or a Date header: %w", ErrMalformed)
+	}
+	if !auth.signs(name) {
+		return "", fmt.Errorf("the header %s is not among SignedHeaders: %w", name, ErrMalformed)
+	}
+	if auth.date != value[:len("20060102")] {
+		return "", fmt.Errorf("the date %.40q of the Credential is not that of the request, %s: %w", auth.date, value, ErrSignature)
+	}
+	if now := a.now(); now.Sub(at).Abs() > maxSkew {
+		return "", fmt.Errorf("the request was signed at %s and the server's clock says %s, which is more than %d minutes apart; compare the clocks: %w",
+			value, now.UTC().Format(dateFormat), int(maxSkew/time.Minute), ErrExpired)
+	}
+	return value, nil
+}
+
+func checkPayload(header string, payload []byte) error {
+	switch {
+	case header == string(payload):
+		return nil
+	case header == "UNSIGNED-PAYLOAD":
+		return fmt.Errorf("UNSIGNED-PAYLOAD is not accepted, sign the body: %w", ErrSignature)
+	case strings.HasPrefix(header, "STREAMING-"):
+		return fmt.Errorf("a body signed in chunks is not accepted, sign it as a whole: %w", ErrSignature)
+	}
+	return fmt.Errorf("the body is not the one that X-Amz-Content-Sha256 is the hash of: %w", ErrSignature)
+}
+
+// buffers hold canonical requests while they are hashed.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// maxBuffer is the largest buffer that is kept for the next request.
+const maxBuffer = 64 << 10
+
+func release(b *[]byte) {
+	if cap(*b) <= maxBuffer {
+		buffers.Put(b)
+	}
+}
+
+// check compares the signature of a request with ours.
+func (k *signingKey) check(r *http.Request, path string, auth *authorization, date string, payload []byte) error {
+	mac, missing := k.sign(r, path, auth.signed, date, auth.scope, payload)
+	if missing != "" {
+		return fmt.Errorf("the header %.60q is among SignedHeaders and did not arrive; a proxy may have removed it: %w", missing, ErrSignature)
+	}
+	if !hmac.Equal(mac[:], auth.signature[:]) {
+		return fmt.Errorf("the signature was not made for this request with the secret of key %s; compare the secret, and the Host if there is a proxy (it arrived as %.80q): %w",
+			auth.id, r.Host, ErrSignature)
+	}
+	return nil
+}
+
+// sign returns the signature of a request, or the name of a signed header that
+// it does not have.
+func (k *signingKey) sign(r *http.Request, path, signed, date, scope string, payload []byte) (mac [sha256.Size]byte, missing string) {
+	b := buffers.Get().(*[]byte)
+	defer release(b)
+	if *b, missing = appendCanonical((*b)[:0], r, path, signed, payload); missing != "" {
+		return mac, missing
+	}
+	var hash [2 * sha256.Size]byte
+	hashHex(&hash, *b)
+	buf := append((*b)[:0], algorithm...)
+	buf = append(buf, '\n')
+	buf = append(buf, date...)
+	buf = append(buf, '\n')
+	buf = append(buf, scope...)
+	buf = append(buf, '\n')
+	*b = append(buf, hash[:]...)
+	k.mac(&mac, *b)
+	return mac, ""
+}
+
+func hashHex(dst *[2 * sha256.Size]byte, data []byte) {
+	sum := sha256.Sum256(data)
+	hex.Encode(dst[:], sum[:])
+}
