@@ -1,0 +1,82 @@
+# Runnel. "make" lists the targets.
+
+GO       ?= go
+FUZZTIME ?= 10m
+SOAK     ?= 20
+EXIT     ?=
+
+# The released binary is pure Go. Only the race detector needs a C compiler.
+export CGO_ENABLED = 0
+
+GOLANGCI         := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+GOLANGCI_VERSION := 2.15.0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/runnel
+	@echo "building bin/runnel (the first build downloads modules and compiles them: minutes, later ones take seconds)"
+	$(GO) build -trimpath -o bin/runnel ./cmd/runnel
+
+.PHONY: test
+test: ## vet, and run all tests; with the race detector if there is a C compiler
+	$(GO) vet ./...
+	@if command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null; then \
+	  echo "$(GO) test -race -shuffle=on ./..."; \
+	  CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=20m ./...; \
+	elif [ "$$CI" = true ]; then \
+	  echo "make test: no C compiler, which the race detector needs; install one (Debian: gcc libc6-dev)" >&2; exit 1; \
+	else \
+	  echo "no C compiler: testing without the race detector"; \
+	  $(GO) test -shuffle=on -timeout=20m ./...; \
+	fi
+
+.PHONY: demo
+demo: build ## the main job from nothing, on loopback, until Ctrl-C; EXIT=1 stops after the summary
+	./bin/runnel demo $(if $(EXIT),--exit)
+
+.PHONY: bench
+bench: ## measure; results name machine, commit and command
+	$(GO) run ./bench
+
+.PHONY: soak
+soak: ## repeat the tests of the store and the queues, in a new order each time, SOAK times (default 20)
+	@echo "this loads all cores for a long time"
+	$(GO) test -shuffle=on -count=$(SOAK) -timeout=0 ./internal/store/... ./internal/queue/...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (default 10m each)
+	@echo "this loads all cores for $(FUZZTIME) a target"
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | { \
+	  found=; \
+	  while IFS=: read -r file func; do \
+	    found=1; func=$${func#func }; dir=$$(dirname "$$file"); \
+	    echo "fuzz $$dir $$func for $(FUZZTIME)"; \
+	    $(GO) test -run='^$$' -fuzz="^$$func\$$" -fuzztime=$(FUZZTIME) "$$dir" </dev/null || exit 1; \
+	  done; \
+	  [ -n "$$found" ] || echo "there is no fuzz target"; }
+
+.PHONY: lint
+lint: ## golangci-lint at the pinned version; built on the first run if it is not installed
+	@if [ "$$(golangci-lint version --short 2>/dev/null)" = "$(GOLANGCI_VERSION)" ]; then \
+	  golangci-lint run ./...; \
+	else \
+	  echo "golangci-lint $(GOLANGCI_VERSION) is not installed: building it (minutes, once)"; \
+	  $(GO) run $(GOLANGCI)@v$(GOLANGCI_VERSION) run ./...; \
+	fi
+
+.PHONY: fmt
+fmt: ## format all Go files as lint wants them
+	@if [ "$$(golangci-lint version --short 2>/dev/null)" = "$(GOLANGCI_VERSION)" ]; then \
+	  golangci-lint fmt ./...; \
+	else \
+	  $(GO) run $(GOLANGCI)@v$(GOLANGCI_VERSION) fmt ./...; \
+	fi
+
+.PHONY: clean
+clean: ## remove what make built
+	rm -rf bin
