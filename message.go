@@ -75,7 +75,7 @@ func (m *Message) Attribute(name string) ([]byte, bool) {
 // DeadLetter records why a message was given up, by whom, and after what.
 type DeadLetter struct {
 	// Source is the reference of the source that the message came from, for
-	// example "queue:images". For a queue's redrive policy it is the ARN.
+	// example "queue:images".
 	Source string `json:"source,omitempty"`
 	// Type is one word that a program can branch on: "error", "timeout",
 	// "crash", "out_of_memory", "undecodable", "rejected", "max_receives".

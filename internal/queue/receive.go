@@ -15,6 +15,10 @@ import (
 // MaxInFlight of the queue are in flight.
 var ErrOverLimit = errors.New("too many messages of this queue are in flight")
 
+// MaxReceivesType is the runnel.DeadLetter.Type of a message that the redrive
+// policy moved; its Attempts are the receives until then.
+const MaxReceivesType = "max_receives"
+
 // redriveLease is how long a message stays invisible that could not be moved
 // to the dead-letter queue.
 const redriveLease = 30 * time.Second
@@ -287,7 +291,7 @@ func (q *Queue) redrive(p *lease) error {
 	}
 	reason := &runnel.DeadLetter{
 		Source:   "queue:" + q.name.Queue,
-		Type:     "max_receives",
+		Type:     MaxReceivesType,
 		Message:  "it was received without being deleted more often than the queue's redrive policy allows",
 		Attempts: int(p.receives),
 		First:    time.UnixMilli(p.first),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -173,11 +174,15 @@ func (r *reader) uvarint() uint64 {
 func (r *reader) next() []byte { return r.take(r.uvarint()) }
 
 // messageBytes is a message's size as SQS counts it: the body, and of each
-// attribute its name, type and value.
+// attribute its name, type and value, but for system attributes, which the SQS
+// door names "AWS.".
 func messageBytes(m *runnel.Message) int {
 	n := len(m.Body)
 	for i := range m.Attributes {
 		a := &m.Attributes[i]
+		if strings.HasPrefix(a.Name, "AWS.") {
+			continue
+		}
 		n += len(a.Name) + len(a.Type) + len(a.Value)
 	}
 	return n

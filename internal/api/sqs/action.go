@@ -1,0 +1,73 @@
+package sqs
+
+// handler decodes a request, does its action, and returns what is to be
+// encoded.
+type handler func(c *call) (output, error)
+
+// input is the parameters of an action.
+type input interface {
+	// parameter reads the value of one parameter, and says whether there is
+	// one of this name. Others are ignored, as at AWS.
+	parameter(d *decoder, name []byte) bool
+}
+
+// output is what an action returns.
+type output interface {
+	// appendJSON appends the body of the answer.
+	appendJSON(b []byte) []byte
+}
+
+// none is the output of actions that only succeed: an empty body.
+type none struct{}
+
+func (none) appendJSON(b []byte) []byte { return b }
+
+// actions are the 23 actions of Amazon SQS.
+var actions = map[string]handler{
+	"ChangeMessageVisibility":      on((*call).changeMessageVisibility),
+	"ChangeMessageVisibilityBatch": on((*call).changeMessageVisibilityBatch),
+	"CreateQueue":                  on((*call).createQueue),
+	"DeleteMessage":                on((*call).deleteMessage),
+	"DeleteMessageBatch":           on((*call).deleteMessageBatch),
+	"DeleteQueue":                  on((*call).deleteQueue),
+	"GetQueueAttributes":           on((*call).getQueueAttributes),
+	"GetQueueUrl":                  on((*call).getQueueURL),
+	"ListQueues":                   on((*call).listQueues),
+	"PurgeQueue":                   on((*call).purgeQueue),
+	"ReceiveMessage":               on((*call).receiveMessage),
+	"SendMessage":                  on((*call).sendMessage),
+	"SendMessageBatch":             on((*call).sendMessageBatch),
+	"SetQueueAttributes":           on((*call).setQueueAttributes),
+
+	"AddPermission":              notYet,
+	"CancelMessageMoveTask":      notYet,
+	"ListDeadLetterSourceQueues": notYet,
+	"ListMessageMoveTasks":       notYet,
+	"ListQueueTags":              notYet,
+	"RemovePermission":           notYet,
+	"StartMessageMoveTask":       notYet,
+	"TagQueue":                   notYet,
+	"UntagQueue":                 notYet,
+}
+
+// inputOf is a pointer to an In, and an input.
+type inputOf[In any] interface {
+	*In
+	input
+}
+
+// on makes a handler of an action's method.
+func on[In any, P inputOf[In], Out output](run func(*call, P) (Out, error)) handler {
+	return func(c *call) (output, error) {
+		in := P(new(In))
+		if err := decode(c.body, in); err != nil {
+			return nil, err
+		}
+		return run(c, in)
+	}
+}
+
+// notYet refuses the actions of Amazon SQS that this release does not have.
+func notYet(c *call) (output, error) {
+	return nil, unsupportedOperation.says("The action %s is not supported by this release of Runnel.", c.action)
+}

@@ -1,0 +1,110 @@
+package sqs
+
+import (
+	"unicode/utf8"
+
+	"github.com/runnel-io/runnel/internal/queue"
+)
+
+// CreateQueue
+//
+// Parameters: QueueName, Attributes, tags (or Tags). All attributes of standard
+// queues are taken; see queue_attribute.go. At most 50 tags, of 1 to 128 and 0
+// to 256 characters.
+//
+// A queue that exists already, with the same values of the attributes that are
+// given, is returned; with others, it is QueueNameExists.
+//
+// Differences: no FIFO queues. The name of a deleted queue can be used at once,
+// at Amazon after 60 s. Tags are kept; there is no action yet that returns them.
+
+type createQueueInput struct {
+	QueueName  string
+	Attributes []pair
+	Tags       []pair
+}
+
+func (in *createQueueInput) parameter(d *decoder, name []byte) bool {
+	switch string(name) {
+	case "QueueName":
+		in.QueueName = d.string()
+	case "Attributes":
+		in.Attributes, _ = d.pairs()
+	case "tags", "Tags":
+		in.Tags, _ = d.pairs()
+	default:
+		return false
+	}
+	return true
+}
+
+// queueURLOutput is what CreateQueue and GetQueueUrl return.
+type queueURLOutput struct{ QueueURL string }
+
+func (out queueURLOutput) appendJSON(b []byte) []byte {
+	return append(appendField(append(b, '{'), "QueueUrl", out.QueueURL), '}')
+}
+
+func (c *call) createQueue(in *createQueueInput) (out queueURLOutput, err error) {
+	if in.QueueName == "" {
+		return out, invalidParameterValue.says("Value for parameter QueueName is invalid. Reason: Must specify a queue name.")
+	}
+	if err := checkQueueName(in.QueueName); err != nil {
+		return out, err
+	}
+
+	q := site{c.door, queue.Name{Account: c.caller.Account, Queue: in.QueueName}, c.caller.AccountID}
+	settings := queue.Defaults()
+	if err := q.apply(&settings, in.Attributes); err != nil {
+		return out, err
+	}
+	if settings.Tags, err = tags(in.Tags); err != nil {
+		return out, err
+	}
+
+	existing, created, err := c.door.queues.Create(q.name, settings)
+	if err != nil {
+		return out, err
+	}
+	if !created {
+		if err := q.compare(existing, settings, in.Attributes); err != nil {
+			return out, err
+		}
+	}
+	return queueURLOutput{c.url(q.accountID, in.QueueName)}, nil
+}
+
+// compare refuses settings that differ from those of a queue in an attribute
+// that was given.
+func (q site) compare(existing *queue.Queue, settings queue.Settings, given []pair) error {
+	has, wanted := view{site: q}, view{site: q, settings: settings}
+	has.settings, _ = existing.Settings()
+	for _, g := range given {
+		a, err := attributeNamed(g.name)
+		if err != nil {
+			return err
+		}
+		if a.get(&has) != a.get(&wanted) {
+			return queueNameExists.says("A queue already exists with the same name and a different value for attribute %s", g.name)
+		}
+	}
+	return nil
+}
+
+func tags(given []pair) (map[string]string, error) {
+	if len(given) == 0 {
+		return nil, nil
+	}
+	if len(given) > 50 {
+		return nil, invalidParameterValue.says("A queue can have at most 50 tags, the request has %d.", len(given))
+	}
+	tags := make(map[string]string, len(given))
+	for _, g := range given {
+		n := utf8.RuneCountInString(g.name)
+		if n < 1 || n > 128 || utf8.RuneCountInString(g.value) > 256 || !utf8.ValidString(g.name) || !utf8.ValidString(g.value) {
+			return nil, invalidParameterValue.says("The tag %.128q is invalid: tag keys have 1 to 128 characters, tag values at most 256.", g.name)
+		}
+		tags[g.name] = g.value
+	}
+	return tags, nil
+}

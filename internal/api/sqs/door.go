@@ -1,0 +1,165 @@
+package sqs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/runnel-io/runnel/internal/auth"
+	"github.com/runnel-io/runnel/internal/queue"
+)
+
+// maxBody is the most bytes of a request's body. The texts of a request are at
+// most 1 MiB; a client that writes each letter as \u0041 sends six times that.
+const maxBody = 8 << 20
+
+// maxKept is the largest buffer that is kept for the next request.
+const maxKept = 1 << 20
+
+// Accounts finds accounts by their ids. It is asked when an admin names an
+// account that is not its own.
+type Accounts interface {
+	// AccountName returns the name of the account with this 12-digit id, or
+	// an error with runnel.CodeNotFound.
+	AccountName(ctx context.Context, id string) (string, error)
+}
+
+// Config is what a Door needs.
+type Config struct {
+	// Queues are the queues that it leads to. Needed.
+	Queues *queue.Set
+	// Auth says who calls. Needed.
+	Auth *auth.Authenticator
+	// Accounts finds the accounts of others. Default: there are none.
+	Accounts Accounts
+	// Region is the region in the ARNs of queues. Requests of any region are
+	// served. Default us-east-1.
+	Region string
+	// PublicURL begins the URLs of queues, as in "https://queues.example.com".
+	// Default: scheme and Host of the request that asks.
+	PublicURL string
+	// Log gets one line per request that failed by our fault. Default
+	// slog.Default.
+	Log *slog.Logger
+}
+
+// Door is the HTTP handler for POST / and POST /{account}/{queue}. It stands
+// behind a mux as its fallback: it answers everything else with an error of
+// its own shape that says what is here.
+type Door struct {
+	queues    *queue.Set
+	auth      *auth.Authenticator
+	accounts  Accounts
+	region    string
+	publicURL string
+	log       *slog.Logger
+	calls     sync.Pool // of *call
+}
+
+// New returns the door.
+func New(c Config) *Door {
+	d := &Door{
+		queues: c.Queues, auth: c.Auth, accounts: c.Accounts, region: c.Region,
+		publicURL: strings.TrimRight(c.PublicURL, "/"), log: c.Log,
+	}
+	if d.region == "" {
+		d.region = "us-east-1"
+	}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	d.calls.New = func() any { return &call{door: d} }
+	return d
+}
+
+// call is one request. It goes back to its pool when it is answered.
+type call struct {
+	door   *Door
+	r      *http.Request
+	action string // as the client wrote it
+	caller auth.Caller
+	id     string // of the request
+	body   []byte
+	out    []byte
+}
+
+func (c *call) free() {
+	if cap(c.body) > maxKept {
+		c.body = nil
+	}
+	if cap(c.out) > maxKept {
+		c.out = nil
+	}
+	*c = call{door: c.door, body: c.body[:0], out: c.out[:0]}
+	c.door.calls.Put(c)
+}
+
+// ServeHTTP answers one request.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := d.calls.Get().(*call)
+	defer c.free()
+	c.r, c.id = r, newRequestID()
+	out, err := c.serve()
+	if err == nil {
+		c.respond(w, out)
+		return
+	}
+	if cause := context.Cause(r.Context()); cause != nil && errors.Is(err, cause) {
+		// Mostly the client has gone, and nobody reads this. It is said all
+		// the same: a handler that is silent has answered 200.
+		err = serviceUnavailable.says("The request was cancelled.")
+	}
+	c.refuse(w, err)
+}
+
+// serve does what a request asks for. The caller is known before anything
+// else is looked at that depends on what there is.
+func (c *call) serve() (output, error) {
+	run, err := c.route()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.read(); err != nil {
+		return nil, err
+	}
+	if c.caller, err = c.door.auth.Verify(c.r, c.body, "sqs"); err != nil {
+		return nil, err
+	}
+	if run == nil {
+		return nil, unknownOperation.says("The action %.80q is not one of Amazon SQS.", c.action)
+	}
+	return run(c)
+}
+
+// read reads the body.
+func (c *call) read() error {
+	if c.r.ContentLength > maxBody {
+		return tooLarge.says("The request has %d bytes, at most %d are taken.", c.r.ContentLength, maxBody)
+	}
+	if n := int(c.r.ContentLength); n > cap(c.body) {
+		c.body = make([]byte, 0, n)
+	}
+	for {
+		if len(c.body) == cap(c.body) {
+			if int64(len(c.body)) == c.r.ContentLength {
+				return nil
+			}
+			c.body = append(c.body, 0)[:len(c.body)]
+		}
+		n, err := c.r.Body.Read(c.body[len(c.body):cap(c.body)])
+		c.body = c.body[:len(c.body)+n]
+		if len(c.body) > maxBody {
+			return tooLarge.says("The request has more than %d bytes.", maxBody)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return malformedInput.says("The request's body did not arrive whole.")
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package sqs
+
+import (
+	"errors"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/queue"
+)
+
+// SendMessageBatch
+//
+// Parameters: QueueUrl, Entries, 1 to 10 of them: Id, and the parameters of
+// SendMessage. All bodies and attributes together have at most 1 MiB.
+//
+// A bad entry fails alone; the good ones are on disk when the call returns, by
+// one commit. Where a bad entry cannot be told from a bad call, as with ids,
+// the call fails.
+//
+// Differences: none known.
+
+type sendMessageBatchInput struct {
+	QueueURL string
+	entryIDs
+	Entries []message
+}
+
+func (in *sendMessageBatchInput) parameter(d *decoder, name []byte) bool {
+	switch string(name) {
+	case "QueueUrl":
+		in.QueueURL = d.string()
+	case "Entries":
+		in.Entries = make([]message, 0, maxEntries)
+		in.entryIDs = d.entries(func() (id string) {
+			in.Entries = append(in.Entries, message{})
+			m := &in.Entries[len(in.Entries)-1]
+			d.object(func(name []byte) {
+				switch {
+				case string(name) == "Id":
+					id = d.string()
+				case !m.parameter(d, name):
+					d.skip()
+				}
+			})
+			return id
+		})
+	default:
+		return false
+	}
+	return true
+}
+
+type sendMessageBatchOutput struct {
+	Successful []sentEntry
+	Failed     []failedEntry
+}
+
+type sentEntry struct {
+	ID string
+	sent
+}
+
+func (out *sendMessageBatchOutput) appendJSON(b []byte) []byte {
+	b = append(b, '{')
+	b = appendList(b, "Successful", len(out.Successful), func(b []byte, i int) []byte {
+		s := &out.Successful[i]
+		return append(s.appendMembers(appendField(append(b, '{'), "Id", s.ID)), '}')
+	})
+	return append(appendFailed(b, out.Failed), '}')
+}
+
+func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOutput, error) {
+	q, err := c.queueAt(in.QueueURL)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.entryIDs.check("SendMessageBatchRequestEntry"); err != nil {
+		return nil, err
+	}
+	sum := 0
+	for i := range in.Entries {
+		sum += in.Entries[i].size()
+	}
+	if sum > queue.MaxMessageBytes {
+		return nil, batchRequestTooLong.says("Batch requests cannot be longer than %d bytes. You have sent %d bytes.", queue.MaxMessageBytes, sum)
+	}
+
+	errs := make([]error, len(in.Entries))
+	told := make([]sentEntry, 0, len(in.Entries))
+	stored := make([]runnel.Message, 0, len(in.Entries))
+	entries := make([]int, 0, len(in.Entries)) // of stored
+	settings, _ := q.Settings()
+	for i := range in.Entries {
+		m, s, err := c.parseEntry(&in.Entries[i], settings.MaxMessageBytes)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		told = append(told, sentEntry{in.ids[i], s})
+		stored = append(stored, m)
+		entries = append(entries, i)
+	}
+
+	out := new(sendMessageBatchOutput)
+	if len(stored) > 0 {
+		ids, err := q.Send(stored)
+		var partial *runnel.SendError
+		if err != nil && !errors.As(err, &partial) {
+			return nil, err
+		}
+		for n, i := range entries {
+			if ids[n] == "" {
+				errs[i] = sendError(err, n)
+				continue
+			}
+			told[n].MessageID = ids[n]
+			out.Successful = append(out.Successful, told[n])
+		}
+	}
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		f, err := fail(in.ids[i], err)
+		if err != nil {
+			return nil, err
+		}
+		out.Failed = append(out.Failed, f)
+	}
+	return out, nil
+}
+
+// parseEntry is check and parse of one entry.
+func (c *call) parseEntry(m *message, largest int) (runnel.Message, sent, error) {
+	if err := m.check(); err != nil {
+		return runnel.Message{}, sent{}, err
+	}
+	if m.size() > largest {
+		return runnel.Message{}, sent{}, invalidParameterValue.says("One or more parameters cannot be validated. Reason: Message must be shorter than %d bytes.", largest)
+	}
+	return m.parse(c.caller.AccountID)
+}
