@@ -32,7 +32,8 @@ type Stats struct {
 	CommitTime  time.Duration
 	// WriteQueue is how many batches wait for the writer.
 	WriteQueue int
-	// DiskBytes is what the files take; WALBytes is the part of the log.
+	// DiskBytes is what the files in use take; WALBytes is the part of the
+	// log. Files that are about to be deleted are not counted.
 	DiskBytes, WALBytes uint64
 	// FlushedBytes and CompactedBytes were written besides the log.
 	FlushedBytes, CompactedBytes uint64
@@ -48,11 +49,12 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	m := s.db.Metrics()
 	st := Stats{
-		Commits:       s.stats.commits.Load(),
-		Batches:       s.stats.batches.Load(),
-		CommitBytes:   s.stats.bytes.Load(),
-		CommitTime:    time.Duration(s.stats.waited.Load()),
-		DiskBytes:     m.DiskSpaceUsage(),
+		Commits:     s.stats.commits.Load(),
+		Batches:     s.stats.batches.Load(),
+		CommitBytes: s.stats.bytes.Load(),
+		CommitTime:  time.Duration(s.stats.waited.Load()),
+		// Not m.DiskSpaceUsage: the obsolete files in it can go below zero.
+		DiskBytes:     m.WAL.PhysicalSize + m.Table.Local.LiveSize + m.BlobFiles.Local.LiveSize,
 		WALBytes:      m.WAL.PhysicalSize,
 		MemTableBytes: m.MemTable.Size,
 		CacheBytes:    uint64(m.BlockCache.Size),
