@@ -300,7 +300,7 @@ func TestVerifyConcurrent(t *testing.T) {
 					return err
 				}
 				if _, err := a.Verify(r, body[1:], "sqs"); kind(err) != "signature" {
-					return fmt.Errorf("another body: got %v, want %v", err, auth.ErrSignature)
+					return fmt.Errorf("another body: got %w, want %w", err, auth.ErrSignature)
 				}
 			}
 			return nil

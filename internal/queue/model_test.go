@@ -37,7 +37,7 @@ type modelled struct {
 }
 
 func (m *modelled) visible(now time.Time) bool {
-	return !(m.held || m.delayed) || !now.Before(m.until)
+	return !m.held && !m.delayed || !now.Before(m.until)
 }
 
 type model struct {

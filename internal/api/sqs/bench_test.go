@@ -46,8 +46,9 @@ func (c *caller) call(target string, body []byte) []byte {
 	c.body.Reset(body)
 	c.request.ContentLength = int64(len(body))
 	c.out.Reset()
-	w := httptest.ResponseRecorder{HeaderMap: make(http.Header, 4), Body: &c.out, Code: http.StatusOK}
-	c.door.ServeHTTP(&w, c.request)
+	w := httptest.NewRecorder()
+	w.Body = &c.out
+	c.door.ServeHTTP(w, c.request)
 	if w.Code != http.StatusOK {
 		c.b.Errorf("%s: %d %s", target, w.Code, c.out.String())
 	}

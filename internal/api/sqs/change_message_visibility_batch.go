@@ -49,7 +49,7 @@ func (c *call) changeMessageVisibilityBatch(in *changeMessageVisibilityBatchInpu
 	if err != nil {
 		return nil, err
 	}
-	if err := in.entryIDs.check("ChangeMessageVisibilityBatchRequestEntry"); err != nil {
+	if err := in.check("ChangeMessageVisibilityBatchRequestEntry"); err != nil {
 		return nil, err
 	}
 

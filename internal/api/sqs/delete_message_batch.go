@@ -48,7 +48,7 @@ func (c *call) deleteMessageBatch(in *deleteMessageBatchInput) (*batchOutput, er
 	if err != nil {
 		return nil, err
 	}
-	if err := in.entryIDs.check("DeleteMessageBatchRequestEntry"); err != nil {
+	if err := in.check("DeleteMessageBatchRequestEntry"); err != nil {
 		return nil, err
 	}
 

@@ -400,9 +400,11 @@ func TestRefusals(t *testing.T) {
 		{"entry with a bad id", "SendMessageBatch", `{"QueueUrl":"q","Entries":[{"Id":"bad id","MessageBody":"x"}]}`, batchRefusal("InvalidBatchEntryId", entryIDText)},
 		{"entry with a long id", "ChangeMessageVisibilityBatch", `{"QueueUrl":"q","Entries":[{"Id":"` + long[:81] + `"}]}`, batchRefusal("InvalidBatchEntryId", entryIDText)},
 		{"the same id again", "SendMessageBatch", `{"QueueUrl":"q","Entries":[{"Id":"a"},{"Id":"b"},{"Id":"a"}]}`, batchRefusal("BatchEntryIdsNotDistinct", "Id a repeated.")},
-		{"long batch", "SendMessageBatch", `{"QueueUrl":"q","Entries":[` +
-			`{"Id":"a","MessageBody":"` + strings.Repeat("x", 1<<20-8) + `","MessageAttributes":{"k":{"DataType":"String","StringValue":"x"}}},{"Id":"b","MessageBody":"a"}]}`,
-			batchRefusal("BatchRequestTooLong", "Batch requests cannot be longer than 1048576 bytes. You have sent 1048577 bytes.")},
+		{
+			"long batch", "SendMessageBatch", `{"QueueUrl":"q","Entries":[` +
+				`{"Id":"a","MessageBody":"` + strings.Repeat("x", 1<<20-8) + `","MessageAttributes":{"k":{"DataType":"String","StringValue":"x"}}},{"Id":"b","MessageBody":"a"}]}`,
+			batchRefusal("BatchRequestTooLong", "Batch requests cannot be longer than 1048576 bytes. You have sent 1048577 bytes."),
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := e.do(test.action, test.body)

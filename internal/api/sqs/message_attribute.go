@@ -271,15 +271,6 @@ func attributesDigest(as []runnel.Attribute) string {
 	return string(d[:])
 }
 
-// attributesBytes is the size of attributes as Amazon counts it: names, types
-// and values.
-func attributesBytes(as []runnel.Attribute) (n int) {
-	for i := range as {
-		n += len(as[i].Name) + len(as[i].Type) + len(as[i].Value)
-	}
-	return n
-}
-
 // attributeFilter is the MessageAttributeNames of a ReceiveMessage: names,
 // "All", or the beginning of names and ".*".
 type attributeFilter []string

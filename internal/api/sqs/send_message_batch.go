@@ -73,7 +73,7 @@ func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOut
 	if err != nil {
 		return nil, err
 	}
-	if err := in.entryIDs.check("SendMessageBatchRequestEntry"); err != nil {
+	if err := in.check("SendMessageBatchRequestEntry"); err != nil {
 		return nil, err
 	}
 	sum := 0
