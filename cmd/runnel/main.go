@@ -1,0 +1,49 @@
+// Runnel is the command: servers, and their clients. One file per subcommand.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// Exit statuses.
+const (
+	exitFailed      = 1   // it was tried and did not work
+	exitUsage       = 2   // no such command, flag or argument: nothing was tried
+	exitInterrupted = 130 // as the shell has it for a program that SIGINT ended
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal asks to end well. From then on the next one has its
+	// usual effect, and ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stderr))
+}
+
+// run does one command and returns the exit status. An error is one line on
+// stderr.
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(stderr, "runnel: interrupted")
+		return exitInterrupted
+	}
+	fmt.Fprintln(stderr, "runnel: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/server"
+)
+
+func newServeCommand() *cobra.Command {
+	cfg := server.Config{Version: thisBuild().version}
+	var logs logFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a server that demands keys",
+		Long: `Run a server that demands a key on each request.
+
+On a new data directory it prints the first two keys, once: an admin key and a
+standard one. An AWS client takes the id and the secret of a key; RUNNEL_KEY,
+and "Authorization: Bearer", take its token.
+
+The first line on standard output says where the server listens. The log goes to
+standard error. SIGTERM or Ctrl-C ends it when the requests under way are done;
+a second one ends it at once, which loses nothing that was acknowledged.`,
+		Example: `  runnel serve
+  runnel serve --dir /var/lib/runnel --addr :7070 --tls-cert cert.pem --tls-key key.pem
+  runnel serve --addr 10.0.0.5:7070 --insecure --public-url https://queues.example.com`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if cfg.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
+				return err
+			}
+			return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	addServerFlags(cmd, &cfg, &logs, "runnel-data")
+	f.StringVar(&cfg.PublicURL, "public-url", "", "what clients call the server, `https://HOST`, where a proxy changes it (default: as each request says)")
+	f.BoolVar(&cfg.Insecure, "insecure", false, "allow other machines to connect without TLS: messages and tokens can be read on the way")
+	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the TLS certificate chain; is read again when it changes")
+	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its private key")
+	return cmd
+}
+
+// addServerFlags gives a command the flags that serve and dev share.
+func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir string) {
+	f := cmd.Flags()
+	f.StringVar(&cfg.Dir, "dir", dir, "data `directory`; is made if there is none")
+	f.StringVar(&cfg.Addr, "addr", server.DefaultAddr, "`HOST:PORT` to listen on; port 0 is any free one")
+	f.StringVar(&cfg.Region, "region", "us-east-1", "region in the ARNs of queues; requests for any region are taken")
+	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long requests under way may take at the end")
+	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&logs.format, "log-format", "text", "text or json")
+}
+
+// serve runs a server until ctx ends.
+func serve(ctx context.Context, cfg server.Config, out io.Writer) error {
+	s, err := server.New(cfg)
+	if err != nil {
+		return flagFaults(err)
+	}
+	if err := announce(out, s); err != nil {
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		return errors.Join(err, s.Run(ended)) // which only closes it
+	}
+	return s.Run(ctx)
+}
+
+// announce prints where the server listens, and its first keys.
+func announce(out io.Writer, s *server.Server) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "listening on %s\n", s.URL())
+	for _, k := range s.Keys() {
+		kind := "standard key"
+		if k.Admin {
+			kind = "admin key"
+		}
+		fmt.Fprintf(&text, "%-12s  id %s  secret %s  token %s\n", kind, k.ID, k.Secret, k.Token)
+	}
+	if len(s.Keys()) > 0 {
+		text.WriteString("these keys are shown only now: keep them\n")
+	}
+	_, err := io.WriteString(out, text.String())
+	switch {
+	case err != nil && len(s.Keys()) > 0:
+		return fmt.Errorf("print the first keys: %w: nobody has seen them, so remove the new data directory and start again", err)
+	case err != nil:
+		return fmt.Errorf("print where the server listens: %w", err)
+	}
+	return nil
+}
+
+// flagFaults names the faults of a configuration as the flags are called.
+func flagFaults(err error) error {
+	switch e := err.(type) { //nolint:errorlint // what is wrapped keeps its text
+	case interface{ Unwrap() []error }:
+		var out []error
+		for _, one := range e.Unwrap() {
+			out = append(out, flagFaults(one))
+		}
+		return errors.Join(out...)
+	case *runnel.FieldError:
+		return fmt.Errorf("--%s: %w", strings.ReplaceAll(e.Path, "_", "-"), e.Err)
+	}
+	return err
+}
+
+// logFlags say what is logged, and how.
+type logFlags struct{ level, format string }
+
+func (l logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	var opt slog.HandlerOptions
+	var level slog.Level
+	switch l.level {
+	case "debug", "info", "warn", "error":
+		if err := level.UnmarshalText([]byte(l.level)); err != nil {
+			return nil, fmt.Errorf("--log-level: %w", err)
+		}
+	default:
+		return nil, &usageError{fmt.Sprintf("--log-level is debug, info, warn or error, not %q", l.level)}
+	}
+	opt.Level = level
+	switch l.format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, &opt)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, &opt)), nil
+	}
+	return nil, &usageError{fmt.Sprintf("--log-format is text or json, not %q", l.format)}
+}

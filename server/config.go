@@ -1,0 +1,114 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/runnel-io/runnel"
+)
+
+// DefaultAddr is where a server listens unless it is told otherwise.
+const DefaultAddr = "127.0.0.1:7070"
+
+// Config configures a server. The zero value of each field but Dir is useful.
+type Config struct {
+	// Dir is the data directory. It is made if there is none; it must be
+	// empty or of a server of this release or the one before, and is used by
+	// one process at a time. Needed.
+	Dir string
+
+	// Addr is the TCP address to listen on, HOST:PORT. Port 0 means any free
+	// one: see Server.Addr. An empty HOST means all interfaces. Default
+	// 127.0.0.1:7070.
+	Addr string
+
+	// Dev takes every request, with any credentials or none, as an admin of
+	// the account default. The address must be a loopback one, and requests
+	// with a foreign Host or Origin are refused, so that no web page reaches
+	// the server through a browser. Everybody who can run a program on this
+	// machine can do everything.
+	Dev bool
+
+	// Insecure allows an address that is not a loopback one without TLS:
+	// messages, and tokens that are sent as such, can then be read on the
+	// way. For a network that is trusted, or behind a proxy that does TLS.
+	Insecure bool
+
+	// TLSCert and TLSKey are PEM files of a certificate chain and its private
+	// key. With them the server speaks HTTPS only. They are read again when
+	// they change. Default: plain HTTP.
+	TLSCert, TLSKey string
+
+	// PublicURL is what clients call the server, as in
+	// "https://queues.example.com": URLs of queues begin with it. For a
+	// server behind a proxy that changes the Host. Default: as the request
+	// says.
+	PublicURL string
+
+	// Region is the region in the ARNs of queues. Requests that are signed
+	// for any region are taken. Default us-east-1.
+	Region string
+
+	// DrainTimeout is how long requests under way may take once the server
+	// is told to stop; then their connections are cut. Default 10s.
+	DrainTimeout time.Duration
+
+	// Version is the release that the page, the API and the metrics name.
+	// Default "unknown".
+	Version string
+
+	// Log gets what an operator must know of. Default slog.Default.
+	Log *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	if c.Addr == "" {
+		c.Addr = DefaultAddr
+	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = 10 * time.Second
+	}
+	if c.Version == "" {
+		c.Version = "unknown"
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+}
+
+// Validate returns every fault, joined; each is a *runnel.FieldError. It looks
+// at the configuration only: what the machine says to it, New finds out.
+func (c Config) Validate() error {
+	c.setDefaults()
+	var faults []error
+	fault := func(path, format string, args ...any) {
+		faults = append(faults, &runnel.FieldError{Path: path, Err: fmt.Errorf(format, args...)})
+	}
+	if c.Dir == "" {
+		fault("dir", "a data directory is needed")
+	}
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		fault("addr", "%q is not an address: want HOST:PORT, for example %s", c.Addr, DefaultAddr)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		fault("tls_cert", "certificate and key come together: one of the two files is missing")
+	}
+	if c.Dev && c.TLSCert != "" {
+		fault("dev", "a server without keys listens on loopback only and speaks plain HTTP")
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" ||
+			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			fault("public_url", "%q is not of the form https://HOST", c.PublicURL)
+		}
+	}
+	if c.DrainTimeout < 0 {
+		fault("drain_timeout", "%s is negative", c.DrainTimeout)
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,102 @@
+package server
+
+import (
+	"errors"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/queue"
+)
+
+// queues are the queues as the native API reads them.
+type queues struct{ set *queue.Set }
+
+func (a queues) List(account string) []admin.Queue {
+	qs := a.set.List(account, "", "", 0)
+	out := make([]admin.Queue, len(qs))
+	for i, q := range qs {
+		st := q.Stats()
+		settings, modified := q.Settings()
+		out[i] = admin.Queue{
+			Account: account, Name: st.Name.Queue,
+			Visible: st.Depth.Visible, InFlight: st.Depth.InFlight, Delayed: st.Depth.Delayed,
+			Settings: settingsOf(settings),
+			Created:  q.Created(), Modified: modified,
+			Stats: admin.QueueStats{
+				Sent: st.Sent, Received: st.Received, Deleted: st.Deleted,
+				Expired: st.Expired, DeadLettered: st.DeadLettered, Receivers: st.Receivers,
+			},
+		}
+	}
+	return out
+}
+
+func settingsOf(s queue.Settings) admin.Settings {
+	out := admin.Settings{
+		VisibilityTimeout: admin.Duration(s.VisibilityTimeout),
+		Delay:             admin.Duration(s.Delay),
+		Retention:         admin.Duration(s.Retention),
+		ReceiveWait:       admin.Duration(s.ReceiveWait),
+		MaxMessageBytes:   s.MaxMessageBytes,
+		Tags:              s.Tags,
+	}
+	if s.DeadLetter != nil {
+		out.DeadLetter = &admin.DeadLetter{Queue: s.DeadLetter.Queue, MaxReceives: s.DeadLetter.MaxReceives}
+	}
+	return out
+}
+
+// Messages are read peekPart at a time until there are peekBytes of them: a
+// hundred of the largest would be 100 MiB.
+const (
+	peekPart  = 10
+	peekBytes = 4 << 20
+)
+
+func (a queues) Peek(account, name string, position int64, most int) (ms []admin.Message, more bool, err error) {
+	q, err := a.set.Queue(queue.Name{Account: account, Queue: name})
+	if err != nil {
+		return nil, false, err
+	}
+	for bytes := 0; ; {
+		part, err := q.Peek(position, peekPart)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, p := range part {
+			if len(ms) == most || bytes >= peekBytes {
+				return ms, true, nil
+			}
+			ms = append(ms, messageOf(p))
+			bytes += len(p.Body)
+			position = p.Position + 1
+		}
+		if len(part) < peekPart {
+			return ms, false, nil
+		}
+	}
+}
+
+func messageOf(p queue.Peeked) admin.Message {
+	m := admin.Message{
+		Position: p.Position, ID: string(p.ID), State: p.State, Until: p.Until, Sent: p.Sent,
+		Receives: p.Receives, Failures: p.Failures, Payload: admin.NewPayload(p.Body),
+		Key: p.Key, Sender: p.Sender, DeadLetter: p.DeadLetter,
+	}
+	for _, attribute := range p.Attributes {
+		m.Attributes = append(m.Attributes, admin.NewAttribute(attribute))
+	}
+	return m
+}
+
+func (a queues) Purge(account, name string) error {
+	q, err := a.set.Queue(queue.Name{Account: account, Queue: name})
+	if err != nil {
+		return err
+	}
+	err = q.Purge()
+	if errors.Is(err, queue.ErrPurgeInProgress) {
+		return runnel.Errorf(runnel.CodeLimit, "queue %s was purged just now: once in 60 seconds is allowed", name)
+	}
+	return err
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// cutTimeout is how long a request may still take after its connection was
+// cut at the end of the drain.
+const cutTimeout = 2 * time.Second
+
+// Run answers requests until ctx ends, then drains and closes the server, and
+// returns nil if all of that went well. It is called once.
+//
+// When the store fails, Run returns the reason at once. Goroutines may be left
+// that wait for the disk, and the lock of the data directory is still held:
+// the process should end.
+func (s *Server) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case err := <-s.failed:
+		s.ready.Store(false)
+		_ = s.http.Close()
+		return fmt.Errorf("the disk did not take a write, and nothing unconfirmed was acknowledged: %w", err)
+	}
+}
+
+func (s *Server) run(ctx context.Context) error {
+	s.ready.Store(true)
+	s.log.Info("serving", "url", s.URL(), "dir", s.cfg.Dir, "version", s.cfg.Version)
+	g, ending := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error { return s.queues.Run(ending) })
+	g.Go(func() error {
+		<-ending.Done()
+		return s.drain(context.WithoutCancel(ctx))
+	})
+	err := g.Wait()
+	return errors.Join(err, s.close())
+}
+
+// drain ends intake, and waits for the requests under way until the deadline.
+func (s *Server) drain(ctx context.Context) error {
+	s.ready.Store(false)
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
+	defer cancel()
+	shut := make(chan error, 1)
+	go func() { shut <- s.http.Shutdown(ctx) }()
+	// Ends the receives that wait. What is sent from now on is refused, with
+	// an error that clients retry.
+	err := s.queues.Close(ctx)
+	if late := <-shut; errors.Is(late, context.DeadlineExceeded) {
+		s.log.Warn("drain took too long, the requests under way are cut off", "timeout", s.cfg.DrainTimeout)
+		late = s.http.Close()
+		err = errors.Join(err, late)
+	} else {
+		err = errors.Join(err, late)
+	}
+	s.log.Info("drained", "after", time.Since(start).Round(time.Millisecond))
+	if err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	return nil
+}
+
+// close closes the store when no request uses it any more.
+func (s *Server) close() error {
+	idle := make(chan struct{})
+	go func() {
+		s.requests.Lock() // for ever: no request comes in from now on
+		close(idle)
+	}()
+	cut := time.NewTimer(cutTimeout)
+	defer cut.Stop()
+	select {
+	case <-idle:
+		return s.store.Close()
+	case <-cut.C:
+		return errors.New("requests that were cut off did not end: the data directory is left as after a crash, with all that was acknowledged")
+	}
+}
+
+// counted lets close know which requests are under way.
+func (s *Server) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.requests.TryRLock() {
+			http.Error(w, "the server has stopped", http.StatusServiceUnavailable)
+			return
+		}
+		defer s.requests.RUnlock()
+		next.ServeHTTP(w, r)
+	})
+}

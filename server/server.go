@@ -1,0 +1,164 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/api/sqs"
+	"github.com/runnel-io/runnel/internal/auth"
+	"github.com/runnel-io/runnel/internal/catalog"
+	"github.com/runnel-io/runnel/internal/queue"
+	"github.com/runnel-io/runnel/internal/store"
+)
+
+// Server is a server with its listener and its data. Make one with New.
+type Server struct {
+	cfg      Config
+	log      *slog.Logger
+	listener net.Listener
+	store    *store.Store
+	catalog  *catalog.Catalog
+	queues   *queue.Set
+	auth     *auth.Authenticator
+	http     *http.Server
+	keys     []Key
+
+	ready  atomic.Bool
+	failed chan error // gets one error, when the store has failed
+
+	// requests is held for reading by each request, and for writing from the
+	// moment on when none may use the store any more.
+	requests sync.RWMutex
+}
+
+// Key is a key that was made for a new data directory.
+type Key struct {
+	// ID and Secret are what an AWS client wants; Token is both in one, for
+	// "Authorization: Bearer" and RUNNEL_KEY.
+	ID, Secret, Token string
+	// Admin is whether the key may act for the whole server.
+	Admin bool
+}
+
+// New opens a server: its listener, then its data directory. The faults of the
+// configuration, an address in use, and a directory that cannot be used are
+// its errors. The server answers from Run on, and a server that was opened
+// must be run; with a context that has ended, Run only closes it.
+func New(cfg Config) (*Server, error) {
+	cfg.setDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, failed: make(chan error, 1)}
+	// The listener comes first: if the port is in use, nothing is written.
+	var err error
+	if s.listener, err = listen(cfg); err != nil {
+		return nil, err
+	}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.listener.Close())
+	}
+	s.http = newHTTP(s.handler(), s.log)
+	return s, nil
+}
+
+// newHTTP returns the HTTP server, which bounds what strangers can hold.
+func newHTTP(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		// For header and body: the doors read a body before they know whose
+		// it is. It ends when the body has been read.
+		ReadTimeout:    time.Minute,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 64 << 10,
+		// No WriteTimeout: it would count from the start of a request, and a
+		// receive may wait for 20 s, a backup run for hours.
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
+
+// open opens what is in the data directory.
+func (s *Server) open() (err error) {
+	s.store, err = store.Open(s.cfg.Dir, store.Options{
+		Log:  s.log,
+		Fail: func(err error) { s.failed <- err }, // is called once
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.store.Close())
+		}
+	}()
+	if err := removeCopies(s.cfg.Dir); err != nil {
+		return fmt.Errorf("remove what is left of a backup: %w", err)
+	}
+	if s.catalog, err = catalog.Open(s.store, catalog.Options{}); err != nil {
+		return err
+	}
+	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
+		return err
+	}
+	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Any: s.cfg.Dev}
+	if s.cfg.Dev {
+		return nil // keys that nobody sees would never be seen
+	}
+	// Last, since the keys are returned once: what fails, fails before.
+	made, err := s.catalog.Bootstrap(context.Background(), func(a catalog.Account, admin bool) catalog.Key {
+		return catalog.Key(auth.NewKey(a.Name, a.ID, admin, time.Now()))
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range made {
+		s.keys = append(s.keys, Key{ID: k.ID, Secret: k.Secret, Token: auth.Key(k).Token(), Admin: k.Admin})
+	}
+	return nil
+}
+
+// Addr returns the address that the server listens on, HOST:PORT.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// URL returns the address as a URL.
+func (s *Server) URL() string {
+	if s.cfg.TLSCert != "" {
+		return "https://" + s.Addr()
+	}
+	return "http://" + s.Addr()
+}
+
+// Keys returns the first keys, the admin's before the standard one, if New has
+// made them since the data directory was new. They are not told again later.
+func (s *Server) Keys() []Key { return s.keys }
+
+// handler puts the doors together.
+func (s *Server) handler() http.Handler {
+	api := &admin.Door{
+		Auth: s.auth, Queues: queues{s.queues}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
+		Version: s.cfg.Version, Log: s.log,
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.page)
+	mux.HandleFunc("/healthz", s.healthz)
+	mux.HandleFunc("/readyz", s.readyz)
+	mux.Handle("/metrics", s.adminOnly(s.metrics()))
+	mux.Handle("/api/", api.Handler())
+	mux.Handle("/", sqs.New(sqs.Config{
+		Queues: s.queues, Auth: s.auth, Accounts: accounts{s.catalog},
+		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Log: s.log,
+	}))
+	if s.cfg.Dev {
+		return s.counted(auth.LocalOnly(mux))
+	}
+	return s.counted(mux)
+}
