@@ -51,8 +51,8 @@ var mayImport = []tableLine{
 	{"connector/...", []string{"."}},
 	{"web/...", nil},
 	{"server/...", []string{".", "internal/...", "pipeline", "web"}},
-	// The three internal ones: docs/adr/0007-load-in-process.md.
-	{"cmd/...", []string{".", "server", "connector/...", "pipeline", "internal/auth", "internal/queue", "internal/store"}},
+	// The internal ones: docs/adr/0007-load-in-process.md.
+	{"cmd/...", []string{".", "server", "connector/...", "pipeline", "internal/auth", "internal/queue", "internal/spec", "internal/store"}},
 	{"examples/...", []string{".", "server", "connector/...", "pipeline"}},
 	{"conformance/...", []string{".", "server"}},
 	{"bench/...", []string{"...", "internal/..."}},

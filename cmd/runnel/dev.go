@@ -9,6 +9,7 @@ import (
 func newDevCommand() *cobra.Command {
 	cfg := server.Config{Dev: true, Version: thisBuild().version}
 	var logs logFlags
+	var file *string
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a server on loopback that takes any credentials",
@@ -23,6 +24,9 @@ directory.`,
   runnel dev --addr 127.0.0.1:9324 --dir /tmp/queues`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := applyFile(cmd, *file); err != nil {
+				return err
+			}
 			if cfg.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
@@ -30,5 +34,6 @@ directory.`,
 		},
 	}
 	addServerFlags(cmd, &cfg, &logs, ".runnel")
+	file = addFileFlag(cmd)
 	return cmd
 }

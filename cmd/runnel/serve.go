@@ -18,6 +18,7 @@ import (
 func newServeCommand() *cobra.Command {
 	cfg := server.Config{Version: thisBuild().version}
 	var logs logFlags
+	var file *string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a server that demands keys",
@@ -35,6 +36,9 @@ a second one ends it at once, which loses nothing that was acknowledged.`,
   runnel serve --addr 10.0.0.5:7070 --insecure --public-url https://queues.example.com`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := applyFile(cmd, *file); err != nil {
+				return err
+			}
 			if cfg.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
@@ -47,6 +51,7 @@ a second one ends it at once, which loses nothing that was acknowledged.`,
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow other machines to connect without TLS: messages and tokens can be read on the way")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the TLS certificate chain; is read again when it changes")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its private key")
+	file = addFileFlag(cmd)
 	return cmd
 }
 

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/runnel-io/runnel/internal/spec"
+)
+
+// addFileFlag gives a server command the flag -f. Whatever is a flag of the
+// command is also a key of the file's section server, with underscores: there
+// is no setting that only one of them knows.
+func addFileFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().StringP("file", "f", "", "`file` with the settings, as keys of its section server: addr: 127.0.0.1:7070. A flag goes before it")
+}
+
+// applyFile sets the flags that the command line left alone from a file. It
+// reports every fault at once.
+func applyFile(cmd *cobra.Command, path string) error {
+	if path == "" {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the file of -f: %w", err)
+	}
+	file, err := spec.Parse(path, text)
+	if err != nil {
+		return &usageError{err.Error()}
+	}
+	var keys []string
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name != "file" && f.Name != "help" {
+			keys = append(keys, strings.ReplaceAll(f.Name, "-", "_"))
+		}
+	})
+	var faults []error
+	for _, e := range file.Server {
+		f := cmd.Flags().Lookup(strings.ReplaceAll(e.Key, "_", "-"))
+		if f == nil || strings.Contains(e.Key, "-") || f.Name == "file" || f.Name == "help" {
+			hint := ": " + cmd.CommandPath() + " --help lists the flags, which are the keys"
+			if key := closest(e.Key, keys); key != "" {
+				hint = ", did you mean " + key + "?"
+			}
+			faults = append(faults, e.Fault(fmt.Errorf("there is no key %q%s", e.Key, hint)))
+			continue
+		}
+		if f.Changed {
+			continue
+		}
+		if err := f.Value.Set(e.Value); err != nil {
+			faults = append(faults, e.Fault(fmt.Errorf("%s: %q is not a %s", e.Key, e.Value, f.Value.Type())))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return &usageError{err.Error()}
+	}
+	return nil
+}
