@@ -152,6 +152,10 @@ func (q *Queue) arm() {
 	q.timer.Reset(wait)
 }
 
+// dueAtOnce bounds how many messages become visible under one hold of mu. If
+// more are due, the timer fires again at once.
+const dueAtOnce = 1000
+
 // onDue makes visible what is due. It runs when the timer of the queue fires:
 // nothing else ends leases and delays, and nothing polls.
 func (q *Queue) onDue() {
@@ -163,7 +167,7 @@ func (q *Queue) onDue() {
 	q.timerDue = 0
 	now := q.set.mono()
 	n := 0
-	for l := q.due.first(); l != nil && l.due <= now; l = q.due.first() {
+	for l := q.due.first(); l != nil && l.due <= now && n < dueAtOnce; l = q.due.first() {
 		q.move(l, returned)
 		n++
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runnel-io/runnel"
@@ -20,6 +21,7 @@ type Queue struct {
 	name    Name
 	created time.Time
 	series  *store.Series
+	dropped atomic.Bool // the queue is deleted: nothing may be appended; see Set.drops
 
 	// mu guards all below.
 	mu       sync.Mutex
@@ -181,10 +183,9 @@ func (q *Queue) Purge() error {
 func (q *Queue) purged(n uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, l := range q.leases {
-		q.unplace(l)
-	}
 	clear(q.leases)
+	q.due, q.returned = leaseHeap{}, leaseHeap{byNumber: true}
+	q.inFlight, q.delayed = 0, 0
 	q.window.clear(q.set)
 	q.cursor, q.tail, q.trimmed = n, max(q.tail, n), n
 	q.total = 0

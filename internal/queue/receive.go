@@ -23,6 +23,10 @@ const MaxReceivesType = "max_receives"
 // to the dead-letter queue.
 const redriveLease = 30 * time.Second
 
+// deadAtOnce is how many messages one look at the index moves to the
+// dead-letter queue at most.
+const deadAtOnce = 100
+
 // Receive returns 1 to lim.Messages messages to a client of a door, or none
 // after lim.Wait. That they were received, until when, and by which receipt
 // handle is durable before it returns; the Handle of each is a Receipt. A
@@ -35,12 +39,13 @@ func (q *Queue) Receive(ctx context.Context, lim runnel.Limits) ([]runnel.Delive
 // receive is Receive for a client (owner nil) or for a flow's source.
 func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) ([]runnel.Delivery, error) {
 	var timeout <-chan time.Time // set when it first has to wait
+	woken := false               // a message came, for whoever looks first
 	for {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
 		q.mu.Lock()
-		if err := q.endedFor(owner); err != nil {
+		if err := q.endedFor(ctx, owner); err != nil {
+			if woken {
+				q.wake(1) // it is for somebody else
+			}
 			q.mu.Unlock()
 			return nil, err
 		}
@@ -55,6 +60,10 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 		if err != nil {
 			q.mu.Unlock()
 			return nil, err
+		}
+		if p.empty() && q.window.len() == 0 && q.cursor < q.tail {
+			q.mu.Unlock()
+			continue // all in the window had expired
 		}
 		var w *waiter
 		if p.empty() && lim.Wait > 0 {
@@ -80,6 +89,7 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 		}
 		select {
 		case <-w.ready:
+			woken = true
 		case <-timeout:
 			q.giveUp(w)
 			return nil, nil
@@ -99,7 +109,11 @@ func (q *Queue) giveUp(w *waiter) {
 	q.leave(w)
 }
 
-func (q *Queue) endedFor(owner *source) error {
+// endedFor says why a receive must end, if it must. Caller holds mu.
+func (q *Queue) endedFor(ctx context.Context, owner *source) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if q.ended != nil {
 		return q.ended
 	}
@@ -154,7 +168,7 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 	}
 	var dead *Queue
 	bytes := 0
-	for len(p.lent) < lim.Messages {
+	for len(p.lent) < lim.Messages && len(p.dead) < deadAtOnce {
 		l, fresh := q.returned.first(), q.window.first()
 		if l == nil && fresh == nil {
 			break
@@ -239,10 +253,8 @@ func (q *Queue) deadLetterQueue() *Queue {
 // deliver reads what is not in memory, moves the dead, and waits until a
 // client's receive is durable.
 func (q *Queue) deliver(p picked) ([]runnel.Delivery, error) {
-	for i := range p.dead {
-		if err := q.redrive(&p.dead[i]); err != nil {
-			return nil, err
-		}
+	if err := q.redrive(p.dead); err != nil {
+		return nil, err
 	}
 	ds := make([]runnel.Delivery, 0, len(p.lent))
 	for i := range p.lent {
@@ -279,74 +291,88 @@ func (q *Queue) deliver(p picked) ([]runnel.Delivery, error) {
 	return ds, nil
 }
 
-// redrive moves a message that clients received too often to the dead-letter
-// queue, where it stays the same message. pick has made it nobody's: if it
-// cannot be moved, its lease ends and the next receive tries again.
-func (q *Queue) redrive(p *lease) error {
+// redrive moves messages that clients received too often to the dead-letter
+// queue, where they stay the same messages. pick has made them nobody's: what
+// cannot be moved becomes visible when its lease ends, and is tried again.
+func (q *Queue) redrive(dead []lease) error {
+	if len(dead) == 0 {
+		return nil
+	}
 	q.mu.Lock()
 	to := q.deadLetterQueue()
 	q.mu.Unlock()
 	if to == nil {
 		return nil // the policy went meanwhile
 	}
-	reason := &runnel.DeadLetter{
-		Source:   "queue:" + q.name.Queue,
-		Type:     MaxReceivesType,
-		Message:  "it was received without being deleted more often than the queue's redrive policy allows",
-		Attempts: int(p.receives),
-		First:    time.UnixMilli(p.first),
-		Last:     q.set.opt.Now(),
-	}
-	err := q.moveOut(p.n, to, reason, func() (*lease, error) {
-		l := q.leases[p.n]
-		if l == nil || l.nonce != p.nonce {
-			return nil, runnel.ErrLeaseLost
+	moves := make([]*store.Batch, 0, len(dead)) // enqueued together, to share commits
+	for i := range dead {
+		l := &dead[i]
+		reason := &runnel.DeadLetter{
+			Source:   "queue:" + q.name.Queue,
+			Type:     MaxReceivesType,
+			Message:  "it was received without being deleted more often than the queue's redrive policy allows",
+			Attempts: int(l.receives),
+			First:    time.UnixMilli(l.first),
+			Last:     q.set.opt.Now(),
 		}
-		return l, nil
-	})
-	if errors.Is(err, runnel.ErrLeaseLost) {
-		return nil // it was purged
+		b, err := q.moveOut(l.n, to, reason, func() (*lease, error) {
+			if now := q.leases[l.n]; now != nil && now.nonce == l.nonce {
+				return now, nil
+			}
+			return nil, runnel.ErrLeaseLost
+		})
+		switch {
+		case errors.Is(err, runnel.ErrLeaseLost): // purged
+		case err != nil:
+			q.set.opt.Log.Warn("not moved to the dead-letter queue, it will be tried again", "queue", q.name.String(), "to", to.name.String(), "message", l.n, "err", err)
+		default:
+			moves = append(moves, b)
+		}
 	}
-	if err == nil {
-		q.set.opt.Log.Debug("dead-lettered", "queue", q.name.String(), "to", to.name.String(), "message", p.n, "receives", p.receives)
+	for _, b := range moves {
+		if err := b.Wait(); err != nil {
+			return unavailable("move to the dead-letter queue", err)
+		}
 	}
-	return err
+	q.set.opt.Log.Debug("dead-lettered", "queue", q.name.String(), "to", to.name.String(), "messages", len(moves))
+	return nil
 }
 
-// moveOut moves message n to another queue with a reason, in one commit.
-// still returns the message's lease, under mu, or why it must not be moved any
-// more. The other queue's own delay and size limit are for its senders, and do
-// not hold here.
-func (q *Queue) moveOut(n uint64, to *Queue, reason *runnel.DeadLetter, still func() (*lease, error)) error {
+// moveOut enqueues that message n moves to another queue with a reason, in one
+// commit, which the caller waits for. still returns the message's lease, under
+// mu, or why it must not be moved any more. The other queue's own delay and size
+// limit are for its senders, and do not hold here.
+func (q *Queue) moveOut(n uint64, to *Queue, reason *runnel.DeadLetter, still func() (*lease, error)) (*store.Batch, error) {
 	record, err := q.series.Record(n, nil)
 	if errors.Is(err, store.ErrNotFound) {
-		return runnel.ErrLeaseLost
+		return nil, runnel.ErrLeaseLost
 	}
 	if err != nil {
-		return unavailable("read the message", err)
+		return nil, unavailable("read the message", err)
 	}
 	var m runnel.Message
 	if err := decodeRecord(record, &m); err != nil {
-		return err
+		return nil, err
 	}
 	m.DeadLetter = reason
 	if record, err = encodeRecord(&m, uuid.Nil); err != nil {
-		return err
+		return nil, err
 	}
-	var b store.Batch
-	s := &staged{q: to, b: &b, sends: []stagedSend{{place: b.Append(to.series, record, nil), record: record}}}
+	b := new(store.Batch)
+	s := &staged{q: to, b: b, sends: []stagedSend{{place: b.Append(to.series, record, nil), record: record}}}
+	q.set.drops.RLock()
+	defer q.set.drops.RUnlock()
+	if to.dropped.Load() {
+		return nil, errDeleted(to.name)
+	}
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	l, err := still()
 	if err != nil {
-		q.mu.Unlock()
-		return err
+		return nil, err
 	}
-	q.remove(&b, l)
+	q.remove(b, l)
 	q.stats.deadLettered++
-	q.set.store.Enqueue(&b, s.committed)
-	q.mu.Unlock()
-	if err := b.Wait(); err != nil {
-		return unavailable("move to the dead-letter queue", err)
-	}
-	return nil
+	q.set.store.Enqueue(b, s.committed)
+	return b, nil
 }

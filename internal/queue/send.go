@@ -29,13 +29,13 @@ func (q *Queue) Send(ms []runnel.Message) ([]runnel.MessageID, error) {
 	if b.Len() == 0 {
 		return ids, err
 	}
-	q.mu.Lock()
-	ended := q.ended
-	q.mu.Unlock()
-	if ended != nil {
-		return nil, ended
+	q.set.drops.RLock()
+	if q.dropped.Load() {
+		q.set.drops.RUnlock()
+		return nil, errDeleted(q.name)
 	}
 	q.set.store.Enqueue(&b, staged.committed)
+	q.set.drops.RUnlock()
 	if err := b.Wait(); err != nil {
 		return nil, unavailable("store the message", err)
 	}
@@ -63,8 +63,11 @@ func (q *Queue) stage(b *store.Batch, ms []runnel.Message) (*staged, []runnel.Me
 		return nil, nil, runnel.Errorf(runnel.CodeUnavailable, "the server's disk is nearly full, nothing can be sent: %w", err)
 	}
 	q.mu.Lock()
-	delay, largest := q.settings.Delay, q.settings.MaxMessageBytes
+	delay, largest, ended := q.settings.Delay, q.settings.MaxMessageBytes, q.ended
 	q.mu.Unlock()
+	if ended != nil {
+		return nil, nil, ended
+	}
 	now := q.set.opt.Now()
 	s := &staged{q: q, b: b, sends: make([]stagedSend, 0, len(ms))}
 	ids := make([]runnel.MessageID, len(ms))

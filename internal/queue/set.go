@@ -38,6 +38,13 @@ type Set struct {
 
 	admin sync.Mutex // held while a queue is made, changed or deleted: one at a time
 
+	// drops is read-held from a look at Queue.dropped until the append that
+	// follows from it is enqueued, and held while a queue becomes dropped and
+	// its end is enqueued. So nothing is acknowledged that was appended to a
+	// deleted queue, and no message leaves its queue for one. It is taken before
+	// any Queue.mu.
+	drops sync.RWMutex
+
 	mu     sync.RWMutex // guards all below; the last lock to be taken
 	queues map[Name]*Queue
 	nextID uint64
@@ -217,10 +224,13 @@ func (s *Set) Delete(name Name) error {
 	var b store.Batch
 	b.Drop(q.series)
 	b.Delete(spaceQueue, idKey(q.id))
+	s.drops.Lock()
+	q.dropped.Store(true)
 	q.mu.Lock()
 	q.end(errDeleted(name))
 	s.store.Enqueue(&b, nil)
 	q.mu.Unlock()
+	s.drops.Unlock()
 	if err := b.Wait(); err != nil {
 		return unavailable("delete the queue", err)
 	}
@@ -253,12 +263,15 @@ func (s *Set) Close(context.Context) error {
 	}
 	s.closed = true
 	s.mu.Unlock()
-	var b store.Batch
+	last := new(store.Batch)
 	for _, q := range s.all() {
+		b := new(store.Batch)
 		q.mu.Lock()
-		q.low(&b, true)
+		q.low(b, true)
 		q.end(runnel.ErrClosed)
+		s.store.Go(b, nil) // under mu: marks must not come after removals
 		q.mu.Unlock()
 	}
-	return s.store.Commit(&b)
+	last.InOrder()
+	return s.store.Commit(last)
 }

@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -136,7 +137,14 @@ func (q *Queue) giveUpDelivery(s *runnel.Settlement, owner *source) error {
 	if to == nil {
 		return runnel.Errorf(runnel.CodeUnsupported, "the queue %s has no dead-letter queue: set one, or give the flow a dead_letter", q.name)
 	}
-	return q.moveOut(n, to, s.Reason, func() (*lease, error) { return q.held(s.Delivery, owner) })
+	b, err := q.moveOut(n, to, s.Reason, func() (*lease, error) { return q.held(s.Delivery, owner) })
+	if err != nil {
+		return err
+	}
+	if err := b.Wait(); err != nil {
+		return unavailable("move to the dead-letter queue", err)
+	}
+	return nil
 }
 
 func (s *source) Extend(_ context.Context, ds []*runnel.Delivery, d time.Duration) error {
@@ -238,6 +246,7 @@ type txn struct {
 	batch   store.Batch
 	settles []runnel.Settlement
 	done    []func(error)
+	queues  []*Queue // that are sent to: none may be deleted before the commit
 	ended   bool
 }
 
@@ -279,6 +288,9 @@ func (t *txn) Send(to runnel.Sink, ms []runnel.Message) error {
 	if done != nil {
 		t.done = append(t.done, done)
 	}
+	if s, ok := to.(*sink); ok {
+		t.queues = append(t.queues, s.q)
+	}
 	return err
 }
 
@@ -288,19 +300,30 @@ func (t *txn) Commit(context.Context) error {
 	}
 	t.ended = true
 	q := t.source.q
+	q.set.drops.RLock()
+	for _, to := range t.queues {
+		if to.dropped.Load() {
+			q.set.drops.RUnlock()
+			return errDeleted(to.name)
+		}
+	}
 	q.mu.Lock()
 	// All leases are looked at before any is touched: all or nothing.
 	leases := make([]*lease, len(t.settles))
 	failed := make(map[int]error)
 	for i := range t.settles {
 		l, err := q.held(t.settles[i].Delivery, t.source)
-		if err != nil {
+		switch {
+		case err != nil:
 			failed[i] = err
+		case slices.Contains(leases[:i], l):
+			failed[i] = runnel.Errorf(runnel.CodeInvalid, "the message is settled twice in one transaction")
 		}
 		leases[i] = l
 	}
 	if len(failed) > 0 {
 		q.mu.Unlock()
+		q.set.drops.RUnlock()
 		return &runnel.SettleError{Failed: failed}
 	}
 	for i, l := range leases {
@@ -308,6 +331,7 @@ func (t *txn) Commit(context.Context) error {
 	}
 	if t.batch.Len() == 0 {
 		q.mu.Unlock()
+		q.set.drops.RUnlock()
 		return nil
 	}
 	q.set.store.Enqueue(&t.batch, func(err error) {
@@ -316,6 +340,7 @@ func (t *txn) Commit(context.Context) error {
 		}
 	})
 	q.mu.Unlock()
+	q.set.drops.RUnlock()
 	if err := t.batch.Wait(); err != nil {
 		return unavailable("commit", err)
 	}
