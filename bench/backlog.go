@@ -50,7 +50,7 @@ func backlogScenario(ctx context.Context, b *bench) error {
 		{"flow: sends of one, receives of ten", false, phaseCalls, []string{"--mode", "phases", "--flow", "--messages", b.count(60_000), "--batch", "1", "--receive-batch", "10"}},
 		{"clients, one message a call, all at once", true, cycleCalls, []string{"--mode", "cycle", "--messages", b.count(60_000), "--batch", "1", "--receive-batch", "1"}},
 	}
-	met := true
+	worst := make(map[string]float64) // median ratio by variant
 	for _, v := range variants {
 		var empty, behind []figures
 		args := append([]string{"--settle", "--producers", "16", "--consumers", "16"}, v.args...)
@@ -73,11 +73,17 @@ func backlogScenario(ctx context.Context, b *bench) error {
 				v.name, c.name, fmt.Sprintf("%.1f", e.median()), fmt.Sprintf("%.1f", w.median()),
 				fmt.Sprintf("%.2f", ratio.median()), ratio.list("%.2f"),
 			})
-			met = met && (!v.goal || ratio.median() <= 1.3)
+			worst[v.name] = max(worst[v.name], ratio.median())
 		}
 	}
 	b.table(rows...)
-	b.printf("Goal, for clients: each at most 1.3: %s. CPU includes the load generator, and the compactions that fall into the runs.\n\n", verdict(met))
+	b.printf("Goal, for clients, each at most 1.3:\n\n")
+	for _, v := range variants {
+		if v.goal {
+			b.printf("- %s: %s, the largest is %.2f\n", v.name, verdict(worst[v.name] <= 1.3), worst[v.name])
+		}
+	}
+	b.printf("\nCPU includes the load generator, and the compactions that fall into the runs. Behind a backlog a message goes to the disk twice (log and table) and is read back; on an empty queue it is written to the log and received from memory. That difference is the same for a call of one and a call of ten, but a call of ten has a tenth of everything else.\n\n")
 	killed, err := b.killUnderSends(ctx, full)
 	if err != nil {
 		return err
