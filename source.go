@@ -124,7 +124,8 @@ func (v Verdict) String() string {
 type Settlement struct {
 	Delivery *Delivery
 	Verdict  Verdict
-	// After is how long a Retry waits. 0: at once.
+	// After is how long a Retry waits. 0: at once. A source waits no longer
+	// than it can: Runnel's own queues 12 h.
 	After time.Duration
 	// Reason is required with GiveUp.
 	Reason *DeadLetter

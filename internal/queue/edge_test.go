@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,59 +84,82 @@ func TestSettledTwiceInTransaction(t *testing.T) {
 }
 
 // TestWakeIsPassedOn: a receive that ends just when a message came for it
-// leaves the message to the next in line, at once. Which of the two things
-// such a receive sees first is chance, so it is tried often.
+// leaves the message to the next in line. Which of the two things such a
+// receive sees first is chance, so it is tried often.
 func TestWakeIsPassedOn(t *testing.T) {
-	for name, run := range map[string]func(t *testing.T, h *home) (other func() ([]runnel.Delivery, error)){
-		"the source is closed": func(t *testing.T, h *home) func() ([]runnel.Delivery, error) {
-			q := h.queue("q")
+	for name, run := range map[string]func(ctx context.Context, t *testing.T, q *queue.Queue){
+		"the source is closed": func(ctx context.Context, t *testing.T, q *queue.Queue) {
 			send(t, q, "m")
 			ending := q.Source()
-			if ds, err := ending.Receive(t.Context(), runnel.Limits{Messages: 1, Lease: 3 * time.Hour}); err != nil || len(ds) != 1 {
+			if ds, err := ending.Receive(ctx, runnel.Limits{Messages: 1, Lease: 3 * time.Hour}); err != nil || len(ds) != 1 {
 				t.Fatalf("received %d, %v", len(ds), err)
 			}
-			go func() { _, _ = ending.Receive(t.Context(), runnel.Limits{Messages: 1, Wait: time.Hour}) }()
-			synctest.Wait()
-			return func() ([]runnel.Delivery, error) {
-				go func() { synctest.Wait(); _ = ending.Close(t.Context()) }()
-				return q.Source().Receive(t.Context(), runnel.Limits{Messages: 1, Wait: time.Hour})
+			waitFor(ctx, ending.Receive)
+			waitFor(ctx, q.Source().Receive)
+			if err := ending.Close(ctx); err != nil { // gives m back
+				t.Error(err)
 			}
 		},
-		"the context ends": func(t *testing.T, h *home) func() ([]runnel.Delivery, error) {
-			q := h.queue("q")
-			ctx, cancel := context.WithCancel(t.Context())
-			go func() { _, _ = q.Receive(ctx, runnel.Limits{Messages: 1, Wait: time.Hour}) }()
-			synctest.Wait()
-			return func() ([]runnel.Delivery, error) {
-				go func() {
-					synctest.Wait()
-					go cancel()
-					_, _ = q.Send([]runnel.Message{{Body: []byte("m")}})
-				}()
-				return q.Receive(t.Context(), runnel.Limits{Messages: 1, Wait: time.Hour})
-			}
+		"the context ends": func(ctx context.Context, t *testing.T, q *queue.Queue) {
+			ending, end := context.WithCancel(ctx)
+			waitFor(ending, q.Receive)
+			waitFor(ctx, q.Receive)
+			go end()
+			send(t, q, "m")
 		},
 	} {
-		late := 0
 		const tries = 40
+		late := 0
 		for range tries {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHome(t)
-				h.create("q", nil)
-				other := run(t, h)
-				start := time.Now()
-				ds, err := other()
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(ds) != 1 || time.Since(start) > 0 {
+				q := h.create("q", nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				run(ctx, t, q)
+				synctest.Wait()
+				if q.Depth().Visible > 0 {
 					late++
 				}
+				cancel()
+				synctest.Wait()
 			})
 		}
 		if late > 0 {
-			t.Errorf("%s: in %d of %d tries a visible message waited beside a waiting receive", name, late, tries)
+			t.Errorf("%s: in %d of %d tries a visible message stayed beside a waiting receive", name, late, tries)
 		}
+	}
+}
+
+// waitFor starts a receive and returns when it waits.
+func waitFor(ctx context.Context, receive func(context.Context, runnel.Limits) ([]runnel.Delivery, error)) {
+	go func() { _, _ = receive(ctx, runnel.Limits{Messages: 1, Wait: time.Hour, Lease: time.Hour}) }()
+	synctest.Wait()
+}
+
+// TestOverLimit: a client that may hold no more is told so, and a message that
+// it was woken for goes to the next in line.
+func TestOverLimit(t *testing.T) {
+	for range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHome(t)
+			h.set.LimitInFlight(1)
+			q := h.create("q", nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			receives := []func(context.Context, runnel.Limits) ([]runnel.Delivery, error){q.Source().Receive, q.Receive, q.Source().Receive}
+			for _, receive := range receives {
+				waitFor(ctx, receive)
+			}
+			send(t, q, "a", "b")
+			synctest.Wait()
+			wantDepth(t, q, 0, 2, 0)
+			send(t, q, "c")
+			if _, err := q.Receive(t.Context(), runnel.Limits{Messages: 1}); !errors.Is(err, queue.ErrOverLimit) && q.Depth().Visible > 0 {
+				t.Errorf("over the limit: got %v", err)
+			}
+			cancel()
+			synctest.Wait()
+		})
 	}
 }
 

@@ -6,6 +6,9 @@ func (s *Set) Shrink() {
 	s.limits = limits{
 		window: 3, windowBytes: 200, cachedBytes: 400,
 		refill: 4, refillBytes: 300, refillLeast: 1,
-		low: 5,
+		low: 5, inFlight: MaxInFlight,
 	}
 }
+
+// LimitInFlight stands for MaxInFlight.
+func (s *Set) LimitInFlight(n int64) { s.limits.inFlight = n }

@@ -92,7 +92,11 @@ func (q *Queue) load() error {
 		q.leases[n] = l
 		// The wall clock may have jumped while nobody looked: no wait is
 		// longer than the longest that can be asked for.
-		remains := min(time.Duration(m.due-wall)*time.Millisecond, MaxVisibilityTimeout)
+		longest := MaxVisibilityTimeout
+		if m.state == delayed {
+			longest = MaxDelay
+		}
+		remains := min(time.Duration(m.due-wall)*time.Millisecond, longest)
 		l.due = mono + int64(remains)
 		if m.leased != 0 {
 			l.leasedAt = mono - int64(min(max(time.Duration(wall-m.leased)*time.Millisecond, 0), MaxVisibilityTimeout))
@@ -139,9 +143,9 @@ func (q *Queue) Configure(f func(*Settings) error) error {
 		return err
 	}
 	q.mu.Lock()
-	if q.ended != nil {
+	if err := q.ended; err != nil {
 		q.mu.Unlock()
-		return q.ended
+		return err
 	}
 	q.set.store.Enqueue(&b, nil)
 	q.mu.Unlock()
@@ -160,6 +164,10 @@ func (q *Queue) Purge() error {
 	var b store.Batch
 	place := b.Trim(q.series)
 	q.mu.Lock()
+	if err := q.ended; err != nil {
+		q.mu.Unlock()
+		return err
+	}
 	now := q.set.opt.Now()
 	if !q.purgedAt.IsZero() && now.Sub(q.purgedAt).Abs() < purgeInterval {
 		q.mu.Unlock()

@@ -43,21 +43,23 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 	for {
 		q.mu.Lock()
 		if err := q.endedFor(ctx, owner); err != nil {
-			if woken {
-				q.wake(1) // it is for somebody else
-			}
+			q.passOn(woken)
 			q.mu.Unlock()
 			return nil, err
 		}
 		if q.window.len() == 0 && q.cursor < q.tail { // the backlog goes on, on disk
 			q.mu.Unlock()
 			if err := q.refill(); err != nil {
+				q.mu.Lock()
+				q.passOn(woken)
+				q.mu.Unlock()
 				return nil, unavailable("receive", err)
 			}
 			continue
 		}
 		p, err := q.pick(lim, owner)
 		if err != nil {
+			q.passOn(woken)
 			q.mu.Unlock()
 			return nil, err
 		}
@@ -100,6 +102,14 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 			q.giveUp(w)
 			return nil, runnel.ErrClosed
 		}
+	}
+}
+
+// passOn wakes the next in line for a receive that was woken and ends without
+// a look at the messages. Caller holds mu.
+func (q *Queue) passOn(woken bool) {
+	if woken {
+		q.wake(1)
 	}
 }
 
@@ -148,7 +158,7 @@ func (p *picked) empty() bool { return len(p.lent)+len(p.dead) == 0 }
 func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 	p := picked{owner: owner}
 	client := owner == nil
-	if client && q.inFlight >= MaxInFlight {
+	if client && q.inFlight >= q.set.limits.inFlight {
 		return p, ErrOverLimit
 	}
 	wall := q.set.opt.Now()
@@ -178,10 +188,6 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 			record = fresh.record
 			l = q.takeFirst()
 		}
-		bytes += int(l.size)
-		if lim.Bytes > 0 && bytes > lim.Bytes && len(p.lent) > 0 {
-			break // it stays, as returned: no less visible than before
-		}
 		if l.sent < oldest {
 			q.expire(p.expiring(), l)
 			continue
@@ -197,6 +203,10 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 				p.dead = append(p.dead, *l)
 				continue
 			}
+		}
+		bytes += int(l.size)
+		if lim.Bytes > 0 && bytes > lim.Bytes && len(p.lent) > 0 {
+			break // it stays, as returned: no less visible than before
 		}
 		q.unplace(l)
 		l.nonce, l.owner = newNonce(), owner

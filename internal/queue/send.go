@@ -17,8 +17,8 @@ const maxTextID = 256
 // *runnel.SendError the messages that it does not name were stored; on any
 // other error none was, or nobody knows.
 //
-// A message keeps the ID and the Sent that it has: a dead letter, or one that
-// moves, stays the same message.
+// A message keeps the ID that it has: a dead letter stays the same message. It
+// is sent now, whatever its Sent says: retention counts from here.
 func (q *Queue) Send(ms []runnel.Message) ([]runnel.MessageID, error) {
 	var b store.Batch
 	staged, ids, err := q.stage(&b, ms)
@@ -105,9 +105,7 @@ func (q *Queue) stageOne(b *store.Batch, m runnel.Message, now time.Time, delay 
 	case m.Delay < 0:
 		delay = 0
 	}
-	if m.Sent.IsZero() {
-		m.Sent = now
-	}
+	m.Sent = now
 	id := m.ID
 	var raw uuid.UUID
 	if id == "" {

@@ -256,13 +256,15 @@ func (s *Set) Stats() []Stats {
 // Close ends every receive with runnel.ErrClosed and stores where each queue
 // begins, for a quick restart. The store stays open.
 func (s *Set) Close(context.Context) error {
+	s.admin.Lock() // no queue is made meanwhile, and a second Close waits
+	defer s.admin.Unlock()
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil
-	}
+	closed := s.closed
 	s.closed = true
 	s.mu.Unlock()
+	if closed {
+		return nil
+	}
 	last := new(store.Batch)
 	for _, q := range s.all() {
 		b := new(store.Batch)

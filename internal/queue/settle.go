@@ -137,7 +137,7 @@ func (q *Queue) settle(b *store.Batch, l *lease, s *runnel.Settlement) {
 		q.unplace(l)
 		l.failures++
 		l.nonce, l.owner = newNonce(), nil
-		l.due = q.set.mono() + int64(max(s.After, 0))
+		l.due = q.set.mono() + int64(min(max(s.After, 0), MaxVisibilityTimeout))
 		l.marked = true
 		q.place(l, leased)
 		b.Mark(q.series, l.n, q.markOf(l))

@@ -18,12 +18,14 @@ type limits struct {
 	// low is after how many removals the low-water mark is stored: so many
 	// tombstones a restart may have to pass.
 	low int
+	// inFlight is MaxInFlight.
+	inFlight int64
 }
 
 var defaultLimits = limits{
 	window: 4096, windowBytes: 2 << 20, cachedBytes: 64 << 20,
 	refill: 1024, refillBytes: 1 << 20, refillLeast: 16,
-	low: 8192,
+	low: 8192, inFlight: MaxInFlight,
 }
 
 // window is the first part of a queue's run of visible messages, in memory.
@@ -49,8 +51,9 @@ func (w *window) first() *item {
 
 func (w *window) push(s *Set, it item) {
 	if len(w.items) == cap(w.items) && w.head > len(w.items)/2 {
-		w.items = append(w.items[:0], w.items[w.head:]...)
-		w.head = 0
+		n := copy(w.items, w.items[w.head:])
+		clear(w.items[n:])
+		w.items, w.head = w.items[:n], 0
 	}
 	w.items = append(w.items, it)
 	w.bytes += len(it.record)
@@ -152,6 +155,9 @@ func (q *Queue) refill() error {
 	close(r.done)
 	if err != nil {
 		return fmt.Errorf("read queue %s: %w", q.name, err)
+	}
+	if q.dropped.Load() {
+		return nil // its window is empty and stays so
 	}
 	for _, it := range read {
 		_, exception := q.leases[it.n]

@@ -124,6 +124,7 @@ func (b *Batch) Drop(r *Series) {
 // Low notes that no record below n is without a mark, so that a later scan
 // for such records can start there.
 func (b *Batch) Low(r *Series, n uint64) {
+	b.others = true // after the marks and removals that make it true
 	b.ops = append(b.ops, op{kind: opLow, series: r, n: n})
 }
 

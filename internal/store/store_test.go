@@ -240,6 +240,54 @@ func TestDeletesDoNotStarveSends(t *testing.T) {
 	}
 }
 
+// TestLargeCommit: Pebble writes a batch of over half a memtable by another
+// way; it is as durable.
+func TestLargeCommit(t *testing.T) {
+	fs := storetest.NewCrashFS()
+	s := open(t, "data", store.Options{FS: fs})
+	commit(t, s, func(b *store.Batch) {
+		for i := range 12 {
+			b.Append(series(t, s, 1), append(make([]byte, 1<<20), byte(i)), nil)
+		}
+	})
+	crashed := fs.Crash()
+	commit(t, s, func(b *store.Batch) { b.Append(series(t, s, 1), []byte("after"), nil) })
+	s = open(t, "data", store.Options{FS: crashed})
+	if records, _ := contents(t, series(t, s, 1)); len(records) != 12 {
+		t.Errorf("%d records survived the crash, want 12", len(records))
+	}
+}
+
+// TestLowKeepsItsPlace: a low-water mark is not durable before the marks that
+// make it true.
+func TestLowKeepsItsPlace(t *testing.T) {
+	fs := storetest.NewCrashFS()
+	s := open(t, "data", store.Options{FS: fs, CommitDeletes: 1})
+	r := series(t, s, 1)
+	commit(t, s, func(b *store.Batch) {
+		for range 50 {
+			b.Append(r, []byte("x"), nil)
+		}
+	})
+	var crashed *storetest.CrashFS
+	var wg sync.WaitGroup
+	for n := range uint64(50) {
+		b := new(store.Batch)
+		b.Mark(r, n, []byte("m"))
+		s.Go(b, nil)
+	}
+	wg.Add(1)
+	b := new(store.Batch)
+	b.Low(r, 50)
+	s.Go(b, func(error) { crashed = fs.Crash(); wg.Done() })
+	wg.Wait()
+	s = open(t, "data", store.Options{FS: crashed})
+	r = series(t, s, 1)
+	if _, marks := contents(t, r); uint64(len(marks)) < r.Low() {
+		t.Errorf("low is %d, and %d records have marks", r.Low(), len(marks))
+	}
+}
+
 func TestFailedCommit(t *testing.T) {
 	fs := storetest.NewCrashFS()
 	var failures atomic.Int64

@@ -10,6 +10,7 @@ import (
 type group struct {
 	batch   *pebble.Batch
 	members []*Batch
+	empty   bool      // there is nothing to write; known before it is applied, which may take the data
 	series  []*Series // whose headers are part of the commit
 	drops   []*Series
 	begin   time.Time
@@ -105,7 +106,8 @@ func (s *Store) write() {
 			must(g.batch.Delete(r.headerKey(nil), nil))
 		}
 		s.stats.group(g)
-		if !g.batch.Empty() {
+		g.empty = g.batch.Empty()
+		if !g.empty {
 			if err := s.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
 				s.fail(err)
 				return
@@ -140,7 +142,7 @@ func (s *Store) syncWait(g *group) error {
 	if err := s.failure(); err != nil {
 		return err
 	}
-	if g.batch.Empty() {
+	if g.empty {
 		return g.batch.Close()
 	}
 	if err := g.batch.SyncWait(); err != nil {
@@ -183,10 +185,11 @@ func (s *Store) take() *group {
 	keys := 0
 	for i = 0; i < len(s.others); i++ {
 		b := s.others[i]
-		if i > 0 && keys+b.keys > s.opt.CommitDeletes {
+		if i > 0 && (keys+b.keys > s.opt.CommitDeletes || bytes+b.bytes > s.opt.CommitBytes) {
 			break
 		}
 		keys += b.keys
+		bytes += b.bytes
 		g.members = append(g.members, b)
 	}
 	s.others = pop(s.others, i)
