@@ -4,14 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -337,63 +334,6 @@ func syncDir(f FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// room remembers how much free space there was.
-type room struct {
-	mu      sync.Mutex // held while the filesystem is asked
-	checked time.Time
-	low     atomic.Bool
-	free    atomic.Uint64
-}
-
-const roomInterval = 250 * time.Millisecond
-
-// Room returns nil, or ErrNoSpace while less than Options.FreeReserve bytes
-// are free. Whoever is about to add data asks first; removing needs no room.
-// The filesystem is asked at most four times a second, by the writer as it
-// writes, and by Room itself while space is low.
-func (s *Store) Room() error {
-	if !s.room.low.Load() {
-		return nil
-	}
-	s.checkRoom()
-	if s.room.low.Load() {
-		return ErrNoSpace
-	}
-	return nil
-}
-
-func (s *Store) checkRoom() {
-	if s.opt.FreeReserve < 0 {
-		return
-	}
-	r := &s.room
-	if !r.mu.TryLock() {
-		return // somebody is asking
-	}
-	defer r.mu.Unlock()
-	now := s.opt.Now()
-	if !r.checked.IsZero() && now.Sub(r.checked).Abs() < roomInterval {
-		return
-	}
-	r.checked = now
-	use, err := s.opt.FS.GetDiskUsage(s.dir)
-	if err != nil {
-		if !errors.Is(err, vfs.ErrUnsupported) {
-			s.opt.Log.Warn("free disk space is unknown", "err", err)
-		}
-		return
-	}
-	r.free.Store(use.AvailBytes)
-	low := use.AvailBytes < uint64(s.opt.FreeReserve)
-	if r.low.Swap(low) != low {
-		if low {
-			s.opt.Log.Error("disk nearly full: sends are refused, deletes go on", "free", use.AvailBytes, "reserve", s.opt.FreeReserve)
-		} else {
-			s.opt.Log.Info("disk has room again: sends are taken", "free", use.AvailBytes, "reserve", s.opt.FreeReserve)
-		}
-	}
-}
-
 // pebbleLogger passes on what Pebble says when it matters.
 type pebbleLogger struct{ s *Store }
 
@@ -407,94 +347,6 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	l.s.fail(fmt.Errorf(format, args...))
 	runtime.Goexit()
-}
-
-// The format file says what the directory is and which release may open it.
-// It is read before anything else, since a later release may use an engine
-// that this one cannot open.
-const (
-	formatFile    = "FORMAT"
-	formatVersion = 1
-	formatText    = "runnel data directory, format %d\n"
-)
-
-func openFormat(f FS, dir string) error {
-	path := f.PathJoin(dir, formatFile)
-	file, err := f.Open(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return createFormat(f, dir, path)
-	case err != nil:
-		return fmt.Errorf("open data directory: %w", err)
-	}
-	buf := make([]byte, 256)
-	n, readErr := file.Read(buf)
-	if err := file.Close(); err != nil {
-		return fmt.Errorf("read %s: %w", path, err)
-	}
-	var version int
-	if _, err := fmt.Sscanf(string(buf[:n]), formatText, &version); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w (its FORMAT file reads %q)", dir, ErrNotStore, buf[:n]), ignoreEOF(readErr))
-	}
-	if version > formatVersion {
-		return fmt.Errorf("data directory %s has format %d, this release knows up to %d: %w; use that release, or another directory",
-			dir, version, formatVersion, ErrNewerFormat)
-	}
-	if version < 1 {
-		return fmt.Errorf("%s: %w (its FORMAT file names format %d)", dir, ErrNotStore, version)
-	}
-	return nil
-}
-
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
-}
-
-func createFormat(f FS, dir, path string) error {
-	names, err := f.List(dir)
-	if err != nil {
-		return fmt.Errorf("open data directory: %w", err)
-	}
-	for _, name := range names {
-		if name != formatFile+".new" {
-			return fmt.Errorf("%s: %w: it has no FORMAT file, but holds %q; choose an empty directory", dir, ErrNotStore, name)
-		}
-	}
-	file, err := f.Create(path+".new", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("create data directory: %w", err)
-	}
-	_, err = fmt.Fprintf(file, formatText, formatVersion)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("create data directory: %w", err)
-	}
-	if err := f.Rename(path+".new", path); err != nil {
-		return fmt.Errorf("create data directory: %w", err)
-	}
-	return syncDir(f, dir)
-}
-
-// Backup writes a copy of the store, as of now, into the new directory dest.
-// It can be opened as a data directory. On one filesystem most of the copy is
-// hard links. The store goes on working.
-func (s *Store) Backup(dest string) error {
-	f := s.opt.FS
-	if _, err := f.Stat(dest); err == nil {
-		return fmt.Errorf("back up to %s: it exists already", dest)
-	}
-	if err := makeDir(f, dest); err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
-	if err := createFormat(f, dest, f.PathJoin(dest, formatFile)); err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
-	if err := s.db.Checkpoint(f.PathJoin(dest, "db"), pebble.WithFlushedWAL()); err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
-	return syncDir(f, dest)
 }
 
 func be64(buf []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(buf, n) }
