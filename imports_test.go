@@ -51,7 +51,7 @@ var mayImport = []tableLine{
 	{"connector/...", []string{"."}},
 	{"web/...", nil},
 	{"server/...", []string{".", "internal/...", "pipeline", "web"}},
-	// The internal ones: docs/adr/0007-load-in-process.md.
+	// The internal ones: docs/adr/0007-command-imports.md.
 	{"cmd/...", []string{".", "server", "connector/...", "pipeline", "internal/auth", "internal/queue", "internal/spec", "internal/store"}},
 	{"examples/...", []string{".", "server", "connector/...", "pipeline"}},
 	{"conformance/...", []string{".", "server"}},

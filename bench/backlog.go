@@ -41,7 +41,7 @@ func backlogScenario(ctx context.Context, b *bench) error {
 	rows := [][]string{{"16 callers", "call", "CPU us, empty", "CPU us, backlog", "ratio, median", "each pair"}}
 	variants := []struct {
 		name  string
-		goal  bool // of the issue
+		goal  bool // counts for the verdict
 		calls []call
 		args  []string
 	}{

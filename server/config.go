@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel"
@@ -106,6 +107,9 @@ func (c Config) Validate() error {
 			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			fault("public_url", "%q is not of the form https://HOST", c.PublicURL)
 		}
+	}
+	if c.Region != "" && strings.Trim(c.Region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		fault("region", "%q is not a region: want lower-case letters, digits and hyphens, for example us-east-1", c.Region)
 	}
 	if c.DrainTimeout < 0 {
 		fault("drain_timeout", "%s is negative", c.DrainTimeout)

@@ -77,9 +77,9 @@ var (
 
 	storeMetrics = []metric[store.Stats]{
 		storeMetric(counter, "commits_total", "Commits that were fsynced.", func(s store.Stats) float64 { return float64(s.Commits) }),
-		storeMetric(counter, "batches_total", "Batches in these commits.", func(s store.Stats) float64 { return float64(s.Batches) }),
-		storeMetric(counter, "commit_bytes_total", "Bytes in these commits.", func(s store.Stats) float64 { return float64(s.CommitBytes) }),
-		storeMetric(counter, "commit_seconds_total", "Time that these commits took, fsync included.", func(s store.Stats) float64 { return s.CommitTime.Seconds() }),
+		storeMetric(counter, "batches_total", "Batches that shared the commits of runnel_store_commits_total.", func(s store.Stats) float64 { return float64(s.Batches) }),
+		storeMetric(counter, "commit_bytes_total", "Bytes that were handed to the engine in commits.", func(s store.Stats) float64 { return float64(s.CommitBytes) }),
+		storeMetric(counter, "commit_seconds_total", "Time that the commits of runnel_store_commits_total took, fsync included.", func(s store.Stats) float64 { return s.CommitTime.Seconds() }),
 		storeMetric(counter, "flushed_bytes_total", "Bytes written by flushes, besides the log.", func(s store.Stats) float64 { return float64(s.FlushedBytes) }),
 		storeMetric(counter, "compacted_bytes_total", "Bytes written by compactions.", func(s store.Stats) float64 { return float64(s.CompactedBytes) }),
 		storeMetric(gauge, "write_queue", "Batches that wait for the writer.", func(s store.Stats) float64 { return float64(s.WriteQueue) }),

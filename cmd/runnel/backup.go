@@ -74,11 +74,6 @@ func backup(ctx context.Context, c *client, dest string) (m manifest, err error)
 	if err := vacant(dest); err != nil {
 		return m, err
 	}
-	stream, err := c.stream(ctx, "GET", "/api/v1/backup")
-	if err != nil {
-		return m, err
-	}
-	defer stream.Close()
 	dest = filepath.Clean(dest)
 	partial := dest + ".partial"
 	if err := os.Mkdir(partial, 0o700); errors.Is(err, fs.ErrExist) {
@@ -91,6 +86,11 @@ func backup(ctx context.Context, c *client, dest string) (m manifest, err error)
 			err = errors.Join(err, os.RemoveAll(partial))
 		}
 	}()
+	stream, err := c.stream(ctx, "GET", "/api/v1/backup")
+	if err != nil {
+		return m, err
+	}
+	defer stream.Close()
 	if m, err = extract(stream, partial); err != nil {
 		return m, fmt.Errorf("the backup did not arrive whole, nothing was kept of it: %w", err)
 	}

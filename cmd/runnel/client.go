@@ -137,6 +137,9 @@ func (c *client) native(ctx context.Context, method, path string, in any) (*http
 		} `json:"error"`
 	}
 	if json.Unmarshal(text, &answer) == nil && answer.Error.Message != "" {
+		if resp.StatusCode == http.StatusUnauthorized && c.key.ID == "" {
+			return nil, runnel.Errorf(answer.Error.Code, "%s demands a key: set RUNNEL_KEY, or give --key", c.base)
+		}
 		return nil, &runnel.Error{Code: answer.Error.Code, Message: answer.Error.Message}
 	}
 	return nil, fmt.Errorf("%s %s: %s", method, c.base+path, statusLine(resp.Status, text))

@@ -24,13 +24,14 @@ directory.`,
   runnel dev --addr 127.0.0.1:9324 --dir /tmp/queues`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := applyFile(cmd, *file); err != nil {
+			fromFile, err := applyFile(cmd, *file)
+			if err != nil {
 				return err
 			}
 			if cfg.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+			return serve(cmd.Context(), cfg, fromFile, cmd.OutOrStdout())
 		},
 	}
 	addServerFlags(cmd, &cfg, &logs, ".runnel")

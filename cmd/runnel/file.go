@@ -19,19 +19,19 @@ func addFileFlag(cmd *cobra.Command) *string {
 	return cmd.Flags().StringP("file", "f", "", "`file` with the settings, as keys of its section server: addr: 127.0.0.1:7070. A flag goes before it")
 }
 
-// applyFile sets the flags that the command line left alone from a file. It
-// reports every fault at once.
-func applyFile(cmd *cobra.Command, path string) error {
+// applyFile sets the flags that the command line left alone from a file, and
+// returns which entry each of them is from. It reports every fault at once.
+func applyFile(cmd *cobra.Command, path string) (map[string]spec.Entry, error) {
 	if path == "" {
-		return nil
+		return nil, nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("read the file of -f: %w", err)
+		return nil, fmt.Errorf("read the file of -f: %w", err)
 	}
 	file, err := spec.Parse(path, text)
-	if err != nil {
-		return &usageError{err.Error()}
+	if file == nil {
+		return nil, &usageError{err.Error()}
 	}
 	var keys []string
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
@@ -39,7 +39,8 @@ func applyFile(cmd *cobra.Command, path string) error {
 			keys = append(keys, strings.ReplaceAll(f.Name, "-", "_"))
 		}
 	})
-	var faults []error
+	set := make(map[string]spec.Entry)
+	faults := []error{err}
 	for _, e := range file.Server {
 		f := cmd.Flags().Lookup(strings.ReplaceAll(e.Key, "_", "-"))
 		if f == nil || strings.Contains(e.Key, "-") || f.Name == "file" || f.Name == "help" {
@@ -54,11 +55,16 @@ func applyFile(cmd *cobra.Command, path string) error {
 			continue
 		}
 		if err := f.Value.Set(e.Value); err != nil {
-			faults = append(faults, e.Fault(fmt.Errorf("%s: %q is not a %s", e.Key, e.Value, f.Value.Type())))
+			faults = append(faults, e.Fault(fmt.Errorf("%s: %q is not a %s%s", e.Key, e.Value, f.Value.Type(), examples[f.Value.Type()])))
+			continue
 		}
+		set[e.Key] = e
 	}
 	if err := errors.Join(faults...); err != nil {
-		return &usageError{err.Error()}
+		return nil, &usageError{err.Error()}
 	}
-	return nil
+	return set, nil
 }
+
+// examples of values, by the type of their flag.
+var examples = map[string]string{"duration": ", for example 30s", "bool": ": true or false"}

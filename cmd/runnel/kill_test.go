@@ -80,7 +80,7 @@ func (k *killTest) start() (*client, time.Duration, func()) {
 	t := k.t
 	t.Helper()
 	begin := time.Now()
-	cmd := exec.Command("runnel", "dev", "--addr", "127.0.0.1:0", "--dir", k.dir)
+	cmd := exec.Command("runnel", "dev", "--addr", "127.0.0.1:0", "--dir", k.dir, "--log-level", "error")
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), "NO_COLOR=1")
 	out, err := cmd.StdoutPipe()

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/spec"
 	"github.com/runnel-io/runnel/server"
 )
 
@@ -36,13 +37,14 @@ a second one ends it at once, which loses nothing that was acknowledged.`,
   runnel serve --addr 10.0.0.5:7070 --insecure --public-url https://queues.example.com`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := applyFile(cmd, *file); err != nil {
+			fromFile, err := applyFile(cmd, *file)
+			if err != nil {
 				return err
 			}
 			if cfg.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
-			return serve(cmd.Context(), cfg, cmd.OutOrStdout())
+			return serve(cmd.Context(), cfg, fromFile, cmd.OutOrStdout())
 		},
 	}
 	f := cmd.Flags()
@@ -66,11 +68,12 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir 
 	f.StringVar(&logs.format, "log-format", "text", "text or json")
 }
 
-// serve runs a server until ctx ends.
-func serve(ctx context.Context, cfg server.Config, out io.Writer) error {
+// serve runs a server until ctx ends. fromFile are the settings that are from
+// a file.
+func serve(ctx context.Context, cfg server.Config, fromFile map[string]spec.Entry, out io.Writer) error {
 	s, err := server.New(cfg)
 	if err != nil {
-		return flagFaults(err)
+		return settingFaults(err, fromFile)
 	}
 	if err := announce(out, s); err != nil {
 		ended, cancel := context.WithCancel(ctx)
@@ -104,16 +107,20 @@ func announce(out io.Writer, s *server.Server) error {
 	return nil
 }
 
-// flagFaults names the faults of a configuration as the flags are called.
-func flagFaults(err error) error {
+// settingFaults names the faults of a configuration as the flags are called, or
+// by their place in the file.
+func settingFaults(err error, fromFile map[string]spec.Entry) error {
 	switch e := err.(type) { //nolint:errorlint // what is wrapped keeps its text
 	case interface{ Unwrap() []error }:
 		var out []error
 		for _, one := range e.Unwrap() {
-			out = append(out, flagFaults(one))
+			out = append(out, settingFaults(one, fromFile))
 		}
 		return errors.Join(out...)
 	case *runnel.FieldError:
+		if entry, ok := fromFile[e.Path]; ok {
+			return entry.Fault(fmt.Errorf("%s: %w", e.Path, e.Err))
+		}
 		return fmt.Errorf("--%s: %w", strings.ReplaceAll(e.Path, "_", "-"), e.Err)
 	}
 	return err

@@ -51,7 +51,8 @@ const section = "server"
 
 var later = []string{"account", "functions", "queues", "brokers", "flows", "pipelines"}
 
-// Parse reads a file, which is called name in errors.
+// Parse reads a file, which is called name in errors. With an error it returns
+// what could be read, so that its reader can add the faults that it finds.
 func Parse(name string, text []byte) (*File, error) {
 	parsed, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -59,19 +60,24 @@ func Parse(name string, text []byte) (*File, error) {
 	}
 	out := new(File)
 	var faults []error
+	stands := 0 // the line of the section
 	for _, doc := range parsed.Docs {
 		if doc.Body == nil {
 			continue // an empty file declares nothing
 		}
 		top, err := mapping(name, doc.Body, "the file", "section: ...")
 		if err != nil {
-			return nil, err
+			faults = append(faults, err)
+			continue
 		}
 		for _, v := range top {
 			at := place{name, v.Key.GetToken().Position.Line}
 			key := v.Key.GetToken().Value
 			switch {
+			case key == section && stands > 0:
+				faults = append(faults, at.fault(fmt.Errorf("the section %s stands twice, first on line %d", section, stands)))
 			case key == section:
+				stands = at.line
 				entries, err := entries(name, v)
 				out.Server = append(out.Server, entries...)
 				faults = append(faults, err)
@@ -82,10 +88,7 @@ func Parse(name string, text []byte) (*File, error) {
 			}
 		}
 	}
-	if err := errors.Join(faults...); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return out, errors.Join(faults...)
 }
 
 // entries reads a section of plain values.

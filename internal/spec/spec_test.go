@@ -49,6 +49,7 @@ func TestParseFaults(t *testing.T) {
 			"runnel.yaml:5: addr: want a plain value",
 			"runnel.yaml:6: dir stands twice, first on line 4",
 		}},
+		{"a section twice", "server: {dir: a}\nserver: {dir: b}\n", []string{"runnel.yaml:2: the section server stands twice, first on line 1"}},
 		{"section of a wrong kind", "server: 5\n", []string{"runnel.yaml:1: the section server is not a mapping: want key: value"}},
 	} {
 		_, err := spec.Parse("runnel.yaml", []byte(test.text))

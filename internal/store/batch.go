@@ -25,7 +25,6 @@ const (
 	opAppend
 	opRemove
 	opMark
-	opUnmark
 	opTrim
 	opDrop
 	opLow
@@ -95,12 +94,6 @@ func (b *Batch) Remove(r *Series, n uint64, marked bool) {
 func (b *Batch) Mark(r *Series, n uint64, mark []byte) {
 	b.touch()
 	b.ops = append(b.ops, op{kind: opMark, series: r, n: n, value: mark})
-}
-
-// Unmark removes the mark of record n and leaves the record.
-func (b *Batch) Unmark(r *Series, n uint64) {
-	b.touch()
-	b.ops = append(b.ops, op{kind: opUnmark, series: r, n: n})
 }
 
 // Trim removes every record that the series holds when the batch is
@@ -177,8 +170,6 @@ func (b *Batch) merge(g *group) {
 			if o.n >= r.head.trimmed {
 				set(g.batch, r.key(scratch[:0], spaceMark, o.n), o.value)
 			}
-		case opUnmark:
-			must(g.batch.Delete(r.key(scratch[:0], spaceMark, o.n), nil))
 		case opTrim:
 			o.n = r.head.next
 			r.clear(g.batch, 0, r.head.next)

@@ -66,7 +66,7 @@ func createFormat(f FS, dir, path string) error {
 	}
 	file, err := f.Create(path+".new", vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return fmt.Errorf("create data directory: %w", err)
+		return fmt.Errorf("the data directory %s cannot be written: %w: choose another, or give it to this user", dir, err)
 	}
 	_, err = fmt.Fprintf(file, formatText, formatVersion)
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {

@@ -54,8 +54,8 @@ func (s *Store) Stats() Stats {
 		CommitBytes: s.stats.bytes.Load(),
 		CommitTime:  time.Duration(s.stats.waited.Load()),
 		// Not m.DiskSpaceUsage: the obsolete files in it can go below zero.
-		DiskBytes:     m.WAL.PhysicalSize + m.Table.Local.LiveSize + m.BlobFiles.Local.LiveSize,
-		WALBytes:      m.WAL.PhysicalSize,
+		DiskBytes:     max(m.WAL.PhysicalSize, m.WAL.Size) + m.Table.Local.LiveSize + m.BlobFiles.Local.LiveSize,
+		WALBytes:      max(m.WAL.PhysicalSize, m.WAL.Size),
 		MemTableBytes: m.MemTable.Size,
 		CacheBytes:    uint64(m.BlockCache.Size),
 		FreeBytes:     s.room.free.Load(),

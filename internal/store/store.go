@@ -143,7 +143,7 @@ type Store struct {
 func Open(dir string, opt Options) (*Store, error) {
 	opt.setDefaults()
 	if err := makeDir(opt.FS, dir); err != nil {
-		return nil, fmt.Errorf("create data directory: %w", err)
+		return nil, fmt.Errorf("the data directory %s cannot be made: %w: choose another, or make it and give it to this user", dir, err)
 	}
 	if err := openFormat(opt.FS, dir); err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func Open(dir string, opt Options) (*Store, error) {
 	if err != nil {
 		// EAGAIN: another process has the lock; the text: this one has.
 		if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "lock held by current process") {
-			return nil, fmt.Errorf("data directory %s: %w", dir, ErrLocked)
+			return nil, fmt.Errorf("data directory %s: %w: stop that one, or choose another directory", dir, ErrLocked)
 		}
 		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
 	}
