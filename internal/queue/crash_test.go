@@ -55,7 +55,7 @@ func (c *crashTest) run(seed uint64) {
 	next := h.create("next", nil)
 	q := h.create("q", func(s *queue.Settings) { s.DeadLetter = &queue.Redrive{Queue: "dead", MaxReceives: 2} })
 
-	h.fs.AfterSync = func() { c.look(h.fs) }
+	h.fs.AtSync = func() { c.look(h.fs) }
 	var wg sync.WaitGroup
 	for p := range uint64(2) {
 		wg.Go(func() { c.sendSome(q, fmt.Sprint("p", p), rand.New(rand.NewPCG(seed, p)), 40) })
@@ -63,7 +63,7 @@ func (c *crashTest) run(seed uint64) {
 	}
 	wg.Go(func() { c.flow(q, next, rand.New(rand.NewPCG(seed, 20)), 25) })
 	wg.Wait()
-	h.fs.AfterSync = func() {}
+	h.fs.AtSync = func() {}
 	h.close()
 	c.look(h.fs)
 	t.Logf("%d crashes looked at", c.crashes)

@@ -206,7 +206,7 @@ func TestDeletesDoNotStarveSends(t *testing.T) {
 	fs := storetest.NewCrashFS()
 	gate := make(chan struct{})
 	var shut atomic.Bool
-	fs.AfterSync = func() {
+	fs.AtSync = func() {
 		if shut.Load() {
 			<-gate
 		}
@@ -445,7 +445,7 @@ func testCrash(t *testing.T, seed uint64) {
 
 	fs := storetest.NewCrashFS()
 	crashes := 0
-	fs.AfterSync = func() {
+	fs.AtSync = func() {
 		// Copy what was promised before taking the crash: promises made
 		// meanwhile are of later syncs.
 		mu.Lock()
@@ -555,7 +555,7 @@ func testCrash(t *testing.T, seed uint64) {
 		})
 	}
 	wg.Wait()
-	fs.AfterSync = func() {}
+	fs.AtSync = func() {}
 	if crashes < 50 {
 		t.Errorf("only %d crashes were looked at", crashes)
 	}

@@ -12,17 +12,18 @@ import (
 )
 
 // CrashFS is a filesystem in memory that keeps apart what was synced and what
-// was not. It calls AfterSync at every sync point, where a test can take a
-// Crash: what a machine that lost power at that moment would find.
+// was not. It calls AtSync before and after every sync, where a test can take a
+// Crash: what a machine that lost power at that moment would find. Before a sync
+// shows what was promised too early; after it, what it left half done.
 type CrashFS struct {
 	vfs.FS
 	mem *vfs.MemFS
 
-	// AfterSync is called after each sync of a file or directory, by the
-	// goroutine that synced, one at a time. Set it before the first use.
-	AfterSync func()
+	// AtSync is called before and after each sync of a file or directory, by
+	// the goroutine that syncs, one at a time. Set it before the first use.
+	AtSync func()
 
-	mu       sync.Mutex // held while AfterSync runs
+	mu       sync.Mutex // held while AtSync runs
 	failSync atomic.Bool
 	free     atomic.Uint64
 }
@@ -54,16 +55,13 @@ func (f *CrashFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 // Unwrap returns nil: no optimisation may go past the counting of syncs.
 func (f *CrashFS) Unwrap() vfs.FS { return nil }
 
-func (f *CrashFS) synced(err error) error {
-	if err != nil {
-		return err
+func (f *CrashFS) atSync() {
+	if f.AtSync == nil {
+		return
 	}
-	if f.AfterSync != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.AfterSync()
-	}
-	return nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.AtSync()
 }
 
 func (f *CrashFS) file(inner vfs.File, err error) (vfs.File, error) {
@@ -105,7 +103,12 @@ func (c *crashFile) sync(do func() error) error {
 	if c.fs.failSync.Load() {
 		return fmt.Errorf("sync: input/output error (simulated)")
 	}
-	return c.fs.synced(do())
+	c.fs.atSync()
+	if err := do(); err != nil {
+		return err
+	}
+	c.fs.atSync()
+	return nil
 }
 
 func (c *crashFile) Sync() error     { return c.sync(c.File.Sync) }
