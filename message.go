@@ -46,6 +46,15 @@ type Message struct {
 	// door sets it; empty for messages of unknown origin.
 	Sender string
 
+	// Trace is the W3C trace context that the message belongs to, a
+	// traceparent ("00-...-01"). Empty: none.
+	Trace string
+
+	// Hops counts the flows on the message's way, it and those that it was
+	// made from; Steps the last of them that returned to their own queue.
+	// Dispatch counts, and stops loops by them.
+	Hops, Steps int
+
 	// DeadLetter says why this message is a dead letter; nil on all others.
 	// Runnel's queues keep it beside the message, foreign sinks as an
 	// attribute named "runnel" of at most 4 KiB.
@@ -77,15 +86,18 @@ type DeadLetter struct {
 	// Source is the reference of the source that the message came from, for
 	// example "queue:images".
 	Source string `json:"source,omitempty"`
-	// Type is one word that a program can branch on: "error", "timeout",
-	// "crash", "out_of_memory", "undecodable", "rejected", "max_receives".
+	// Type is one word that a program can branch on: a kind of FunctionError,
+	// "loop" or "max_receives".
 	Type string `json:"type"`
 	// Message is the failure in its own words.
 	Message string `json:"message,omitempty"`
 	// Stack is the stack trace of the last failure, where there is one.
 	Stack string `json:"stack,omitempty"`
-	// Version is the function version that failed last.
-	Version string `json:"version,omitempty"`
+	// Flow and Function are who gave it up; Version is the version of the
+	// function that failed last.
+	Flow     string `json:"flow,omitempty"`
+	Function string `json:"function,omitempty"`
+	Version  string `json:"version,omitempty"`
 	// Attempts is how often the function failed on this message. For
 	// "max_receives" it is how often a client had received it.
 	Attempts int `json:"attempts,omitempty"`

@@ -94,9 +94,9 @@ const (
 	// Retry: the function failed. The failure is counted, and the message is
 	// delivered again after Settlement.After.
 	Retry
-	// Release: nothing happened to the message. It is delivered again as soon
-	// as somebody asks, and the receive that this ends is not counted where
-	// the source can help it.
+	// Release: nothing happened to the message. It is delivered again after
+	// Settlement.After, as soon as somebody asks, and the receive that this
+	// ends is not counted where the source can help it.
 	Release
 	// GiveUp: the message goes to the source's own dead-letter place with
 	// Settlement.Reason. A source that has none refuses with CodeUnsupported;
@@ -124,7 +124,7 @@ func (v Verdict) String() string {
 type Settlement struct {
 	Delivery *Delivery
 	Verdict  Verdict
-	// After is how long a Retry waits. 0: at once. A source waits no longer
+	// After is how long a Retry or a Release waits. 0: at once. A source waits no longer
 	// than it can: Runnel's own queues 12 h.
 	After time.Duration
 	// Reason is required with GiveUp.
