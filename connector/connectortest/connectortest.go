@@ -31,6 +31,8 @@ type Features struct {
 	Delays bool
 	// RetryAfter: Settlement.After of a Retry is kept.
 	RetryAfter bool
+	// ReleaseAfter: Settlement.After of a Release is kept.
+	ReleaseAfter bool
 	// Failures: Delivery.Attempt counts failures, and a Release leaves no
 	// trace in Delivery.Receives.
 	Failures bool
@@ -38,6 +40,8 @@ type Features struct {
 	GiveUp bool
 	// Keys: Message.Key is kept.
 	Keys bool
+	// Trace: Message.Trace, Hops and Steps are kept.
+	Trace bool
 	// Transactions: the source is a Transactor, and joins Place.Next.
 	Transactions bool
 	// Backlog: the source is a Backlogger, and its counts are exact.
@@ -78,6 +82,7 @@ func Run(t *testing.T, f Features, open func(t *testing.T) Place) {
 		{"Release", true, release},
 		{"Retry", true, retry},
 		{"RetryAfter", f.RetryAfter, retryAfter},
+		{"ReleaseAfter", f.ReleaseAfter, releaseAfter},
 		{"Delay", f.Delays, delay},
 		{"LeaseEnds", f.Leases, leaseEnds},
 		{"Extend", f.Leases, extend},
@@ -197,11 +202,17 @@ func roundTrip(b *bench) {
 	if b.f.Keys {
 		m.Key = "key-1"
 	}
+	if b.f.Trace {
+		m.Trace, m.Hops, m.Steps = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 3, 2
+	}
 	before := time.Now().Add(-time.Minute)
 	b.send(b.place.Sink, m)
 	s := b.source(b.place.Source)
 	d := b.one(s, runnel.Limits{})
 	got := runnel.Message{Body: d.Body, Attributes: d.Attributes, Key: d.Key}
+	if b.f.Trace {
+		got.Trace, got.Hops, got.Steps = d.Trace, d.Hops, d.Steps
+	}
 	if diff := cmp.Diff(m, got); diff != "" {
 		b.Errorf("message (-sent +received):\n%s", diff)
 	}
@@ -318,6 +329,27 @@ func retryAfter(b *bench) {
 		b.Errorf("it came back after %v, want 1s", took)
 	}
 	b.settle(s, runnel.Ack, 0, d)
+}
+
+func releaseAfter(b *bench) {
+	b.send(b.place.Sink, message("x"))
+	s := b.source(b.place.Source)
+	start := time.Now()
+	first := b.one(s, runnel.Limits{})
+	b.settle(s, runnel.Release, time.Second, first)
+	b.none(s)
+	second := b.one(s, runnel.Limits{})
+	if took := time.Since(start); took < 900*time.Millisecond {
+		b.Errorf("it came back after %v, want 1s", took)
+	}
+	if first.ID != second.ID || b.f.Failures && (second.Receives != 1 || second.Attempt != 1) {
+		b.Errorf("it came back as %s, receives %d, attempt %d; want %s, 1 and 1", second.ID, second.Receives, second.Attempt, first.ID)
+	}
+	if b.f.Leases {
+		b.leaseLost(s.Settle(b.ctx, settlements(runnel.Ack, 0, []runnel.Delivery{first})))
+	}
+	b.settle(s, runnel.Ack, 0, second)
+	b.none(s)
 }
 
 func delay(b *bench) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/queue"
@@ -96,4 +97,59 @@ func BenchmarkCycle(b *testing.B) {
 			}
 		})
 	})
+}
+
+// BenchmarkTransaction: 256 goroutines per processor ack one message and send
+// one of 1 KB in each commit, as every flow between queues does. Receives are
+// of 100, so that what is measured is the transaction.
+func BenchmarkTransaction(b *testing.B) {
+	ctx := context.Background()
+	q := benchQueue(b)
+	out := q.Sink()
+	s := q.Source()
+	ms := make([]runnel.Message, 500)
+	for i := range ms {
+		ms[i].Body = make([]byte, 1024)
+	}
+	for range 200 {
+		if _, err := q.Send(ms); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetParallelism(256)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		m := ms[:1]
+		var ds []runnel.Delivery
+		for pb.Next() {
+			if len(ds) == 0 {
+				var err error
+				ds, err = s.Receive(ctx, runnel.Limits{Messages: 100, Lease: time.Hour, Wait: time.Minute})
+				if err != nil || len(ds) == 0 {
+					b.Errorf("received %d, %v", len(ds), err)
+					return
+				}
+			}
+			if err := moveOne(ctx, s, out, &ds[0], m); err != nil {
+				b.Error(err)
+				return
+			}
+			ds = ds[1:]
+		}
+	})
+}
+
+func moveOne(ctx context.Context, s runnel.Source, out runnel.Sink, d *runnel.Delivery, m []runnel.Message) error {
+	tx, err := s.(runnel.Transactor).Begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := tx.Settle([]runnel.Settlement{{Delivery: d}}); err != nil {
+		return err
+	}
+	if err := tx.Send(out, m); err != nil {
+		return err
+	}
+	return tx.Commit(ctx)
 }

@@ -46,6 +46,15 @@ func TestAllocations(t *testing.T) {
 		}
 		send(t, q, "x")
 	})
+	check("receive, and ack and send in a transaction", 90, func() {
+		ds, err := s.Receive(context.Background(), runnel.Limits{Messages: 1})
+		if err != nil || len(ds) != 1 {
+			t.Fatalf("received %d, %v", len(ds), err)
+		}
+		if err := moveOne(context.Background(), s, q.Sink(), &ds[0], m); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestBacklogIsNotInMemory: 100,000 messages of 1 KB wait; what is in memory,

@@ -13,7 +13,7 @@
 //	|             v
 //	+------- [in flight] --- Delete, Ack ---> gone
 //	  the visibility timeout ends,
-//	  Release, or a Retry's back-off ends
+//	  Release, or the wait of a Retry or a Release ends
 //
 // Retention ends visible and delayed messages; one in flight is never taken
 // from under its holder.

@@ -1,5 +1,11 @@
 package queue
 
+import (
+	"github.com/google/uuid"
+
+	"github.com/runnel-io/runnel"
+)
+
 // Shrink makes windows, readings and the distance between low-water marks so
 // small that a test of a few messages meets all of their edges.
 func (s *Set) Shrink() {
@@ -12,3 +18,7 @@ func (s *Set) Shrink() {
 
 // LimitInFlight stands for MaxInFlight.
 func (s *Set) LimitInFlight(n int64) { s.limits.inFlight = n }
+
+// EncodeRecord and DecodeRecord are how messages are stored.
+func EncodeRecord(m *runnel.Message) ([]byte, error)      { return encodeRecord(m, uuid.Nil) }
+func DecodeRecord(record []byte, m *runnel.Message) error { return decodeRecord(record, m) }

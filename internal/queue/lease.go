@@ -32,10 +32,11 @@ type lease struct {
 	pos    int32 // in the heap of its state
 	state  state
 	marked bool // there is, or will be, a mark beside the record
+	seen   bool // by the commit of a transaction; only set while mu is held
 }
 
-// leaseHeap is a heap of leases: by when they become visible, or byNumber, by
-// their place in the queue.
+// leaseHeap is a heap of leases: by when they become visible and then by their
+// place in the queue, or byNumber, by their place alone.
 type leaseHeap struct {
 	leases   []*lease
 	byNumber bool
@@ -44,10 +45,11 @@ type leaseHeap struct {
 func (h *leaseHeap) Len() int { return len(h.leases) }
 
 func (h *leaseHeap) Less(i, j int) bool {
-	if h.byNumber {
-		return h.leases[i].n < h.leases[j].n
+	a, b := h.leases[i], h.leases[j]
+	if h.byNumber || a.due == b.due {
+		return a.n < b.n
 	}
-	return h.leases[i].due < h.leases[j].due
+	return a.due < b.due
 }
 
 func (h *leaseHeap) Swap(i, j int) {

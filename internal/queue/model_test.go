@@ -65,6 +65,7 @@ func runModel(t *testing.T, rt *rapid.T) {
 		"delete":     m.remove,
 		"visibility": m.visibility,
 		"settle":     m.settle,
+		"move":       m.move,
 		"wait":       m.wait,
 		"purge":      m.purge,
 		"restart":    func(*rapid.T) { m.again(h.restart) },
@@ -218,7 +219,38 @@ func (m *model) settle(rt *rapid.T) {
 		s.durable, s.untilNext = s.receives, s.until
 	case runnel.Release:
 		s.receives--
-		s.held = false
+		s.held, s.until = after > 0, time.Now().Add(after)
+	}
+}
+
+// move puts a visible message, which need not be in memory, at the end of the
+// queue, as if it were new.
+func (m *model) move(rt *rapid.T) {
+	ps, err := m.q.Peek(0, 1000)
+	if err != nil {
+		rt.Fatalf("peek: %v", err)
+	}
+	if len(ps) != len(m.messages) {
+		rt.Fatalf("peeked %d messages, there are %d", len(ps), len(m.messages))
+	}
+	if len(ps) == 0 {
+		rt.Skip("the queue is empty")
+	}
+	p := rapid.SampledFrom(ps).Draw(rt, "message")
+	s := m.messages[string(p.Body)]
+	err = m.h.set.Move(m.q.Name(), p.Position, m.q.Name())
+	if !s.visible(time.Now()) {
+		if runnel.CodeOf(err) != runnel.CodeConflict {
+			rt.Fatalf("move of what is not visible: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		rt.Fatalf("move: %v", err)
+	}
+	m.messages[string(p.Body)] = &modelled{}
+	if err := m.h.set.Move(m.q.Name(), p.Position, m.q.Name()); runnel.CodeOf(err) != runnel.CodeNotFound {
+		rt.Fatalf("move of what was moved: %v", err)
 	}
 }
 

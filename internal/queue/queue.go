@@ -22,6 +22,7 @@ type Queue struct {
 	created time.Time
 	series  *store.Series
 	dropped atomic.Bool // the queue is deleted: nothing may be appended; see Set.drops
+	moves   sync.Mutex  // held while a Move is decided; taken before all others
 
 	// mu guards all below.
 	mu       sync.Mutex

@@ -383,6 +383,6 @@ func (q *Queue) moveOut(n uint64, to *Queue, reason *runnel.DeadLetter, still fu
 	}
 	q.remove(b, l)
 	q.stats.deadLettered++
-	q.set.store.Enqueue(b, s.committed)
+	q.set.store.Enqueue(b, s.Committed)
 	return b, nil
 }

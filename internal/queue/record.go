@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -15,18 +16,23 @@ import (
 
 // A record is a message as it is stored, written once:
 //
-//	version  1 byte, recordV1
+//	version  1 byte: recordV2 with flagTrace or flagWay, recordV1 otherwise
 //	flags    1 byte
 //	sent     8 bytes, Unix milliseconds, big-endian
 //	id       16 bytes (a UUID), or with flagTextID a string
 //	with flagKey, flagDedup, flagSender: a string each
 //	with flagDead: a string of JSON, runnel.DeadLetter
+//	with flagTrace: a string
+//	with flagWay: two counts, hops and steps
 //	with flagAttributes: a count, then name, type and value of each, as strings
 //	body     the rest
 //
-// A string is its length as an unsigned varint, then its bytes; so is a count.
+// A string is its length as an unsigned varint, then its bytes; a count is such
+// a varint. Version 2 is what readers of version 1 would misread; most records
+// are of version 1, and an older Runnel can read those.
 const (
 	recordV1 = 1
+	recordV2 = 2
 
 	flagTextID     = 1 << 0
 	flagKey        = 1 << 1
@@ -34,12 +40,14 @@ const (
 	flagSender     = 1 << 3
 	flagDead       = 1 << 4
 	flagAttributes = 1 << 5
+	flagTrace      = 1 << 6
+	flagWay        = 1 << 7
 )
 
 var errRecord = errors.New("damaged record")
 
 func encodeRecord(m *runnel.Message, id uuid.UUID) ([]byte, error) {
-	size := 26 + len(m.Body) + len(m.Key) + len(m.DedupID) + len(m.Sender) + 16
+	size := 26 + len(m.Body) + len(m.Key) + len(m.DedupID) + len(m.Sender) + len(m.Trace) + 24
 	for i := range m.Attributes {
 		a := &m.Attributes[i]
 		size += len(a.Name) + len(a.Type) + len(a.Value) + 6
@@ -66,11 +74,19 @@ func encodeRecord(m *runnel.Message, id uuid.UUID) ([]byte, error) {
 	for _, f := range [...]struct {
 		flag byte
 		s    string
-	}{{flagKey, m.Key}, {flagDedup, m.DedupID}, {flagSender, m.Sender}, {flagDead, string(dead)}} {
+	}{{flagKey, m.Key}, {flagDedup, m.DedupID}, {flagSender, m.Sender}, {flagDead, string(dead)}, {flagTrace, m.Trace}} {
 		if f.s != "" {
 			rec[1] |= f.flag
 			rec = appendString(rec, f.s)
 		}
+	}
+	if m.Hops > 0 || m.Steps > 0 {
+		rec[1] |= flagWay
+		rec = binary.AppendUvarint(rec, uint64(min(max(m.Hops, 0), math.MaxInt32)))
+		rec = binary.AppendUvarint(rec, uint64(min(max(m.Steps, 0), math.MaxInt32)))
+	}
+	if rec[1]&(flagTrace|flagWay) != 0 {
+		rec[0] = recordV2
 	}
 	if len(m.Attributes) > 0 {
 		rec[1] |= flagAttributes
@@ -100,10 +116,19 @@ func recordSent(rec []byte) int64 {
 
 // decodeRecord fills m. Body and attribute values are parts of rec.
 func decodeRecord(rec []byte, m *runnel.Message) error {
-	if len(rec) < 10 || rec[0] != recordV1 {
+	if len(rec) < 10 {
 		return errRecord
 	}
 	flags := rec[1]
+	switch rec[0] {
+	case recordV1:
+		if flags&(flagTrace|flagWay) != 0 {
+			return errRecord
+		}
+	case recordV2:
+	default:
+		return errRecord
+	}
 	m.Sent = time.UnixMilli(recordSent(rec))
 	r := reader{b: rec[10:]}
 	if flags&flagTextID != 0 {
@@ -127,6 +152,12 @@ func decodeRecord(rec []byte, m *runnel.Message) error {
 		if err := json.Unmarshal(r.next(), m.DeadLetter); err != nil {
 			return fmt.Errorf("%w: %w", errRecord, err)
 		}
+	}
+	if flags&flagTrace != 0 {
+		m.Trace = string(r.next())
+	}
+	if flags&flagWay != 0 {
+		m.Hops, m.Steps = r.count(), r.count()
 	}
 	if flags&flagAttributes != 0 {
 		n := r.uvarint()
@@ -169,6 +200,16 @@ func (r *reader) uvarint() uint64 {
 	}
 	r.b = r.b[n:]
 	return v
+}
+
+// count reads a number that fits an int everywhere.
+func (r *reader) count() int {
+	n := r.uvarint()
+	if n > math.MaxInt32 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	return int(n)
 }
 
 func (r *reader) next() []byte { return r.take(r.uvarint()) }

@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,26 +22,33 @@ const maxTextID = 256
 // A message keeps the ID that it has: a dead letter stays the same message. It
 // is sent now, whatever its Sent says: retention counts from here.
 func (q *Queue) Send(ms []runnel.Message) ([]runnel.MessageID, error) {
-	var b store.Batch
-	staged, ids, err := q.stage(&b, ms)
+	ids := make([]runnel.MessageID, len(ms))
+	err := q.send(ms, ids)
 	var partial *runnel.SendError
 	if err != nil && !errors.As(err, &partial) {
 		return nil, err
 	}
-	if b.Len() == 0 {
-		return ids, err
+	return ids, err
+}
+
+// send is Send; it fills in ids unless that is nil.
+func (q *Queue) send(ms []runnel.Message, ids []runnel.MessageID) error {
+	var b store.Batch
+	staged, err := q.stage(&b, ms, ids)
+	if staged == nil || b.Len() == 0 {
+		return err
 	}
 	q.set.drops.RLock()
 	if q.dropped.Load() {
 		q.set.drops.RUnlock()
-		return nil, errDeleted(q.name)
+		return errDeleted(q.name)
 	}
-	q.set.store.Enqueue(&b, staged.committed)
+	q.set.store.Enqueue(&b, staged.Committed)
 	q.set.drops.RUnlock()
 	if err := b.Wait(); err != nil {
-		return nil, unavailable("store the message", err)
+		return unavailable("store the message", err)
 	}
-	return ids, err
+	return err
 }
 
 // staged are messages that are part of a batch and not yet of the queue.
@@ -47,6 +56,7 @@ type staged struct {
 	q     *Queue
 	b     *store.Batch
 	sends []stagedSend
+	one   [1]stagedSend // the room of sends for one message
 }
 
 type stagedSend struct {
@@ -55,25 +65,29 @@ type stagedSend struct {
 	delay  time.Duration
 }
 
-// stage checks messages and adds them to a batch. The returned staged's
-// committed must be called once the batch is durable, in the order of commits.
-// A *runnel.SendError names the messages that were refused; their ids are empty.
-func (q *Queue) stage(b *store.Batch, ms []runnel.Message) (*staged, []runnel.MessageID, error) {
+// stage checks messages and adds them to a batch, and their ids to ids unless
+// that is nil. The returned staged's Committed must be called once the batch is
+// durable, in the order of commits. A *runnel.SendError names the messages that
+// were refused; their ids stay empty. On any other error nothing was staged.
+func (q *Queue) stage(b *store.Batch, ms []runnel.Message, ids []runnel.MessageID) (*staged, error) {
 	if err := q.set.store.Room(); err != nil {
-		return nil, nil, runnel.Errorf(runnel.CodeUnavailable, "the server's disk is nearly full, nothing can be sent: %w", err)
+		return nil, runnel.Errorf(runnel.CodeUnavailable, "the server's disk is nearly full, nothing can be sent: %w", err)
 	}
 	q.mu.Lock()
 	delay, largest, ended := q.settings.Delay, q.settings.MaxMessageBytes, q.ended
 	q.mu.Unlock()
 	if ended != nil {
-		return nil, nil, ended
+		return nil, ended
 	}
 	now := q.set.opt.Now()
-	s := &staged{q: q, b: b, sends: make([]stagedSend, 0, len(ms))}
-	ids := make([]runnel.MessageID, len(ms))
+	s := &staged{q: q, b: b}
+	s.sends = s.one[:0]
+	if len(ms) > 1 {
+		s.sends = make([]stagedSend, 0, len(ms))
+	}
 	var failed map[int]error
 	for i := range ms {
-		send, id, err := q.stageOne(b, ms[i], now, delay, largest)
+		send, raw, err := q.stageOne(b, ms[i], now, delay, largest)
 		if err != nil {
 			if failed == nil {
 				failed = make(map[int]error)
@@ -81,51 +95,66 @@ func (q *Queue) stage(b *store.Batch, ms []runnel.Message) (*staged, []runnel.Me
 			failed[i] = err
 			continue
 		}
-		ids[i] = id
+		if ids != nil {
+			if ids[i] = ms[i].ID; ids[i] == "" {
+				ids[i] = runnel.MessageID(raw.String())
+			}
+		}
 		s.sends = append(s.sends, send)
 	}
 	if failed != nil {
-		return s, ids, &runnel.SendError{Failed: failed}
+		return s, &runnel.SendError{Failed: failed}
 	}
-	return s, ids, nil
+	return s, nil
 }
 
-func (q *Queue) stageOne(b *store.Batch, m runnel.Message, now time.Time, delay time.Duration, largest int) (stagedSend, runnel.MessageID, error) {
+// newID returns a random UUID, version 4, of the generator that newNonce has.
+func newID() uuid.UUID {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// stageOne adds one message, and returns the id that it was given if it had
+// none.
+
+func (q *Queue) stageOne(b *store.Batch, m runnel.Message, now time.Time, delay time.Duration, largest int) (stagedSend, uuid.UUID, error) {
 	if size := messageBytes(&m); size > largest {
-		return stagedSend{}, "", runnel.Errorf(runnel.CodeTooLarge, "the message has %d bytes, the queue takes %d", size, largest)
+		return stagedSend{}, uuid.Nil, runnel.Errorf(runnel.CodeTooLarge, "the message has %d bytes, the queue takes %d", size, largest)
 	}
 	if len(m.ID) > maxTextID {
-		return stagedSend{}, "", runnel.Errorf(runnel.CodeInvalid, "the message id has %d bytes, at most %d are allowed", len(m.ID), maxTextID)
+		return stagedSend{}, uuid.Nil, runnel.Errorf(runnel.CodeInvalid, "the message id has %d bytes, at most %d are allowed", len(m.ID), maxTextID)
 	}
 	switch {
 	case m.Delay > MaxDelay:
-		return stagedSend{}, "", runnel.Errorf(runnel.CodeInvalid, "a delay of %v is longer than %v", m.Delay, MaxDelay)
+		return stagedSend{}, uuid.Nil, runnel.Errorf(runnel.CodeInvalid, "a delay of %v is longer than %v", m.Delay, MaxDelay)
 	case m.Delay > 0:
 		delay = m.Delay
 	case m.Delay < 0:
 		delay = 0
 	}
 	m.Sent = now
-	id := m.ID
 	var raw uuid.UUID
-	if id == "" {
-		raw = uuid.New()
-		id = runnel.MessageID(raw.String())
+	if m.ID == "" {
+		raw = newID()
 	}
 	record, err := encodeRecord(&m, raw)
 	if err != nil {
-		return stagedSend{}, "", err
+		return stagedSend{}, uuid.Nil, err
 	}
 	var first []byte
 	if delay > 0 {
 		first = mark{state: delayed, due: now.Add(delay).UnixMilli(), sent: m.Sent.UnixMilli(), size: uint32(len(record))}.encode()
 	}
-	return stagedSend{place: b.Append(q.series, record, first), record: record, delay: delay}, id, nil
+	return stagedSend{place: b.Append(q.series, record, first), record: record, delay: delay}, raw, nil
 }
 
-// committed makes the messages part of the queue, and wakes who waits for
+// Committed makes the messages part of the queue, and wakes who waits for
 // them. It runs after the commit, in the order of commits: numbers grow.
-func (s *staged) committed(err error) {
+func (s *staged) Committed(err error) {
 	if err != nil {
 		return
 	}

@@ -40,7 +40,7 @@ type Set struct {
 
 	// drops is read-held from a look at Queue.dropped until the append that
 	// follows from it is enqueued, and held while a queue becomes dropped and
-	// its end is enqueued. So nothing is acknowledged that was appended to a
+	// its end is enqueued; by DeleteEmpty for one commit before that. So nothing is acknowledged that was appended to a
 	// deleted queue, and no message leaves its queue for one. It is taken before
 	// any Queue.mu.
 	drops sync.RWMutex
@@ -215,6 +215,12 @@ func (s *Set) all() []*Queue {
 // Delete removes a queue and its messages. Receives that wait end with
 // CodeNotFound.
 func (s *Set) Delete(name Name) error {
+	return s.drop(name, func(*Queue) error { return nil })
+}
+
+// drop removes a queue unless may, which is called while nothing can be
+// appended to any queue, refuses.
+func (s *Set) drop(name Name, may func(*Queue) error) error {
 	s.admin.Lock()
 	defer s.admin.Unlock()
 	q, err := s.Queue(name)
@@ -225,6 +231,10 @@ func (s *Set) Delete(name Name) error {
 	b.Drop(q.series)
 	b.Delete(spaceQueue, idKey(q.id))
 	s.drops.Lock()
+	if err := may(q); err != nil {
+		s.drops.Unlock()
+		return err
+	}
 	q.dropped.Store(true)
 	q.mu.Lock()
 	q.end(errDeleted(name))

@@ -127,8 +127,10 @@ func (q *Queue) held(d *runnel.Delivery, owner *source) (*lease, error) {
 }
 
 // settle applies one verdict, other than GiveUp, to the index, and adds what
-// must become durable to b. Caller holds mu and enqueues b before it lets go.
-func (q *Queue) settle(b *store.Batch, l *lease, s *runnel.Settlement) {
+// must become durable to b. now is the monotonic time, the same for all that is
+// settled together: what waits equally long becomes visible at the same moment.
+// Caller holds mu and enqueues b before it lets go.
+func (q *Queue) settle(b *store.Batch, l *lease, s *runnel.Settlement, now int64) {
 	switch s.Verdict {
 	case runnel.Ack:
 		q.remove(b, l)
@@ -137,22 +139,33 @@ func (q *Queue) settle(b *store.Batch, l *lease, s *runnel.Settlement) {
 		q.unplace(l)
 		l.failures++
 		l.nonce, l.owner = newNonce(), nil
-		l.due = q.set.mono() + int64(min(max(s.After, 0), MaxVisibilityTimeout))
+		l.due = now + int64(min(max(s.After, 0), MaxVisibilityTimeout))
 		l.marked = true
 		q.place(l, leased)
 		b.Mark(q.series, l.n, q.markOf(l))
 	case runnel.Release:
-		q.release(l)
+		q.release(l, s.After, now)
 	case runnel.GiveUp: // see giveUpDelivery
 	}
 }
 
-// release makes a message of a flow visible again as if it had not been
-// received. Its mark, if it has one, is from before the receive. Caller holds
-// mu.
-func (q *Queue) release(l *lease) {
+// release makes a message of a flow visible again after a while, or at once,
+// as if it had not been received. Until then it counts as in flight, like one in
+// a back-off.
+//
+// Nothing of it is stored, the wait neither: if the process dies, the message
+// is visible at once. A mark that it has is from before the receive and remains:
+// its failures and the receives of clients are kept, and its own wait was over
+// when the message was received. Caller holds mu.
+func (q *Queue) release(l *lease, after time.Duration, now int64) {
+	q.unplace(l)
 	l.receives--
-	l.nonce = newNonce()
-	q.move(l, returned)
+	l.nonce, l.owner = newNonce(), nil
+	if after > 0 {
+		l.due = now + int64(min(after, MaxVisibilityTimeout))
+		q.place(l, leased)
+		return
+	}
+	q.place(l, returned)
 	q.wake(1)
 }

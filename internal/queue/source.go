@@ -2,8 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -60,7 +58,10 @@ var (
 
 // Source opens the queue for a flow in this process. What it receives has a
 // lease in memory only: if the process dies, the messages are visible again at
-// once, and were never received. Failures (Retry) are counted durably.
+// once, and were never received. Failures (Retry) are counted durably. A Release
+// is not stored, nor is its wait (Settlement.After), which ends with the process;
+// a message that was received, released or failed before keeps what was stored
+// of that.
 func (q *Queue) Source() runnel.Source {
 	return &source{q: q, done: make(chan struct{})}
 }
@@ -86,36 +87,52 @@ func (s *source) Receive(ctx context.Context, lim runnel.Limits) ([]runnel.Deliv
 
 func (s *source) Settle(_ context.Context, ss []runnel.Settlement) error {
 	q := s.q
-	failed := make(map[int]error)
+	var failed failures
 	for i := range ss {
 		if ss[i].Verdict == runnel.GiveUp {
 			if err := q.giveUpDelivery(&ss[i], s); err != nil {
-				failed[i] = err
+				failed.add(i, err)
 			}
 		}
 	}
 	var b store.Batch
 	q.mu.Lock()
+	now := q.set.mono()
 	for i := range ss {
 		if ss[i].Verdict == runnel.GiveUp {
 			continue
 		}
 		l, err := q.held(ss[i].Delivery, s)
 		if err != nil {
-			failed[i] = err
+			failed.add(i, err)
 			continue
 		}
-		q.settle(&b, l, &ss[i])
+		q.settle(&b, l, &ss[i], now)
 	}
 	errs := make([]error, 1)
 	q.commit(&b, errs)
 	if errs[0] != nil {
 		return errs[0]
 	}
-	if len(failed) > 0 {
-		return &runnel.SettleError{Failed: failed}
+	return failed.err()
+}
+
+// failures are the errors of settlements, by their index; mostly there are
+// none.
+type failures struct{ byIndex map[int]error }
+
+func (f *failures) add(i int, err error) {
+	if f.byIndex == nil {
+		f.byIndex = make(map[int]error)
 	}
-	return nil
+	f.byIndex[i] = err
+}
+
+func (f *failures) err() error {
+	if f.byIndex == nil {
+		return nil
+	}
+	return &runnel.SettleError{Failed: f.byIndex}
 }
 
 // giveUpDelivery moves a delivery to the queue that the redrive policy names.
@@ -149,7 +166,7 @@ func (q *Queue) giveUpDelivery(s *runnel.Settlement, owner *source) error {
 
 func (s *source) Extend(_ context.Context, ds []*runnel.Delivery, d time.Duration) error {
 	q := s.q
-	failed := make(map[int]error)
+	var failed failures
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	due, until := q.set.mono()+int64(d), q.set.opt.Now().Add(d)
@@ -157,7 +174,7 @@ func (s *source) Extend(_ context.Context, ds []*runnel.Delivery, d time.Duratio
 		l, err := q.held(ds[i], s)
 		switch {
 		case err != nil:
-			failed[i] = err
+			failed.add(i, err)
 		case l.due < due:
 			q.unplace(l)
 			l.due = due
@@ -165,10 +182,7 @@ func (s *source) Extend(_ context.Context, ds []*runnel.Delivery, d time.Duratio
 			ds[i].LeaseUntil = until
 		}
 	}
-	if len(failed) > 0 {
-		return &runnel.SettleError{Failed: failed}
-	}
-	return nil
+	return failed.err()
 }
 
 func (s *source) Backlog(context.Context) (runnel.Backlog, error) {
@@ -185,7 +199,7 @@ func (s *source) Joins(to runnel.Sink) bool {
 	return ok && st.Store() == s.q.set.store
 }
 
-func (s *source) Begin(context.Context) (runnel.Txn, error) { return &txn{source: s}, nil }
+func (s *source) Begin(context.Context) (runnel.Txn, error) { return newTxn(s), nil }
 
 // Close gives back what the source holds.
 func (s *source) Close(context.Context) error {
@@ -196,7 +210,7 @@ func (s *source) Close(context.Context) error {
 		defer q.mu.Unlock()
 		for _, l := range q.leases {
 			if l.owner == s && l.state == leased {
-				q.release(l)
+				q.release(l, 0, 0)
 			}
 		}
 	})
@@ -209,8 +223,7 @@ func (q *Queue) Sink() runnel.Sink { return &sink{q} }
 type sink struct{ q *Queue }
 
 func (s *sink) Send(_ context.Context, ms []runnel.Message) error {
-	_, err := s.q.Send(ms)
-	return err
+	return s.q.send(ms, nil)
 }
 
 func (s *sink) Limits() runnel.SendLimits {
@@ -219,132 +232,3 @@ func (s *sink) Limits() runnel.SendLimits {
 }
 
 func (s *sink) Close(context.Context) error { return nil }
-
-// stager is a sink that lives in a store: its writes can be part of a commit
-// that also settles. Task records and pipeline journals are such sinks too.
-type stager interface {
-	Store() *store.Store
-	// Stage adds the messages to b and returns what to call after the commit,
-	// with its error, in the order of commits. A *runnel.SendError names the
-	// messages that were refused; the others are staged.
-	Stage(b *store.Batch, ms []runnel.Message) (done func(error), err error)
-}
-
-func (s *sink) Store() *store.Store { return s.q.set.store }
-
-func (s *sink) Stage(b *store.Batch, ms []runnel.Message) (func(error), error) {
-	staged, _, err := s.q.stage(b, ms)
-	if staged == nil {
-		return nil, err
-	}
-	return staged.committed, err
-}
-
-// txn is settlements and sends that become one commit.
-type txn struct {
-	source  *source
-	batch   store.Batch
-	settles []runnel.Settlement
-	done    []func(error)
-	queues  []*Queue // that are sent to: none may be deleted before the commit
-	ended   bool
-}
-
-var errTxnEnded = errors.New("the transaction has ended")
-
-func (t *txn) Settle(ss []runnel.Settlement) error {
-	if t.ended {
-		return errTxnEnded
-	}
-	failed := make(map[int]error)
-	q := t.source.q
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for i := range ss {
-		if ss[i].Verdict == runnel.GiveUp {
-			failed[i] = runnel.Errorf(runnel.CodeUnsupported, "in a transaction, send the dead letter and ack the message")
-			continue
-		}
-		if _, err := q.held(ss[i].Delivery, t.source); err != nil {
-			failed[i] = err
-			continue
-		}
-		t.settles = append(t.settles, ss[i])
-	}
-	if len(failed) > 0 {
-		return &runnel.SettleError{Failed: failed}
-	}
-	return nil
-}
-
-func (t *txn) Send(to runnel.Sink, ms []runnel.Message) error {
-	if t.ended {
-		return errTxnEnded
-	}
-	if !t.source.Joins(to) {
-		return runnel.Errorf(runnel.CodeUnsupported, "the sink does not live in the same store")
-	}
-	done, err := to.(stager).Stage(&t.batch, ms)
-	if done != nil {
-		t.done = append(t.done, done)
-	}
-	if s, ok := to.(*sink); ok {
-		t.queues = append(t.queues, s.q)
-	}
-	return err
-}
-
-func (t *txn) Commit(context.Context) error {
-	if t.ended {
-		return errTxnEnded
-	}
-	t.ended = true
-	q := t.source.q
-	q.set.drops.RLock()
-	for _, to := range t.queues {
-		if to.dropped.Load() {
-			q.set.drops.RUnlock()
-			return errDeleted(to.name)
-		}
-	}
-	q.mu.Lock()
-	// All leases are looked at before any is touched: all or nothing.
-	leases := make([]*lease, len(t.settles))
-	failed := make(map[int]error)
-	for i := range t.settles {
-		l, err := q.held(t.settles[i].Delivery, t.source)
-		switch {
-		case err != nil:
-			failed[i] = err
-		case slices.Contains(leases[:i], l):
-			failed[i] = runnel.Errorf(runnel.CodeInvalid, "the message is settled twice in one transaction")
-		}
-		leases[i] = l
-	}
-	if len(failed) > 0 {
-		q.mu.Unlock()
-		q.set.drops.RUnlock()
-		return &runnel.SettleError{Failed: failed}
-	}
-	for i, l := range leases {
-		q.settle(&t.batch, l, &t.settles[i])
-	}
-	if t.batch.Len() == 0 {
-		q.mu.Unlock()
-		q.set.drops.RUnlock()
-		return nil
-	}
-	q.set.store.Enqueue(&t.batch, func(err error) {
-		for _, done := range t.done {
-			done(err)
-		}
-	})
-	q.mu.Unlock()
-	q.set.drops.RUnlock()
-	if err := t.batch.Wait(); err != nil {
-		return unavailable("commit", err)
-	}
-	return nil
-}
-
-func (t *txn) Abort() { t.ended = true }

@@ -14,8 +14,8 @@ import (
 
 func TestConnector(t *testing.T) {
 	connectortest.Run(t, connectortest.Features{
-		Leases: true, MinLease: 200 * time.Millisecond, Delays: true, RetryAfter: true, Failures: true,
-		GiveUp: true, Keys: true, Transactions: true, Backlog: true,
+		Leases: true, MinLease: 200 * time.Millisecond, Delays: true, RetryAfter: true, ReleaseAfter: true, Failures: true,
+		GiveUp: true, Keys: true, Trace: true, Transactions: true, Backlog: true,
 	}, func(t *testing.T) connectortest.Place {
 		h := newHome(t)
 		h.create("dead", nil)
@@ -123,4 +123,78 @@ func TestRefusedVerdicts(t *testing.T) {
 	if err := s.Settle(ctx, []runnel.Settlement{{Delivery: &ds[0]}}); err != nil {
 		t.Errorf("ack afterwards: %v", err)
 	}
+}
+
+// TestReleaseAfter: a message that is released for later comes when its time
+// has come, uncounted; of those that come together the first sent is first.
+// A crash ends the wait.
+func TestReleaseAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		h := newHome(t)
+		q := h.create("q", nil)
+		s := q.Source()
+		const n = 1500 // more than become visible under one hold of the lock
+		ms := make([]runnel.Message, n)
+		for i := range ms {
+			ms[i].Body = []byte{byte(i >> 8), byte(i)}
+		}
+		if _, err := q.Send(ms); err != nil {
+			t.Fatal(err)
+		}
+		ds, err := s.Receive(ctx, runnel.Limits{Messages: n, Lease: time.Hour})
+		if err != nil || len(ds) != n {
+			t.Fatalf("received %d, %v", len(ds), err)
+		}
+		releases := make([]runnel.Settlement, n)
+		for i := range ds {
+			releases[n-1-i] = runnel.Settlement{Delivery: &ds[i], Verdict: runnel.Release, After: time.Minute}
+		}
+		if err := s.Settle(ctx, releases); err != nil {
+			t.Fatal(err)
+		}
+		wantDepth(t, q, 0, n, 0)
+		if err := s.Settle(ctx, releases[:1]); err == nil {
+			t.Error("it was settled again")
+		}
+		start := time.Now()
+		ds = nil
+		for len(ds) < n {
+			more, err := s.Receive(ctx, runnel.Limits{Messages: n, Wait: time.Hour, Lease: time.Hour})
+			if err != nil || len(more) == 0 {
+				t.Fatalf("received %d, %v", len(more), err)
+			}
+			ds = append(ds, more...)
+		}
+		if got := time.Since(start); got != time.Minute {
+			t.Errorf("they came after %v, want 1m", got)
+		}
+		for i := range ds {
+			if got := int(ds[i].Body[0])<<8 | int(ds[i].Body[1]); got != i || ds[i].Receives != 1 || ds[i].Attempt != 1 {
+				t.Fatalf("place %d: message %d, receives %d, attempt %d; want 1 and 1", i, got, ds[i].Receives, ds[i].Attempt)
+			}
+		}
+		for i := range releases {
+			releases[i] = runnel.Settlement{Delivery: &ds[i], Verdict: runnel.Release, After: time.Hour}
+		}
+		releases[0].Verdict, releases[0].After = runnel.Retry, 0 // it has a mark from now on
+		if err := s.Settle(ctx, releases); err != nil {
+			t.Fatal(err)
+		}
+		ds, err = s.Receive(ctx, runnel.Limits{Messages: n, Wait: time.Second})
+		if err != nil || len(ds) != 1 || ds[0].Attempt != 2 {
+			t.Fatalf("received %d, %v; want the one that failed", len(ds), err)
+		}
+		if err := s.Settle(ctx, []runnel.Settlement{{Delivery: &ds[0], Verdict: runnel.Release, After: time.Hour}}); err != nil {
+			t.Fatal(err)
+		}
+		wantDepth(t, q, 0, n, 0)
+		h.crash()
+		q = h.queue("q")
+		wantDepth(t, q, n, 0, 0)
+		ds, err = q.Source().Receive(ctx, runnel.Limits{Messages: 1})
+		if err != nil || len(ds) != 1 || ds[0].Attempt != 2 {
+			t.Fatalf("after the crash: %d messages, %v; want the one that failed once", len(ds), err)
+		}
+	})
 }

@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/runnel-io/runnel/internal/store"
 )
@@ -73,6 +75,28 @@ func (w *window) pop(s *Set) item {
 	w.bytes -= len(it.record)
 	s.cached.Add(-int64(len(it.record)))
 	return it
+}
+
+// find returns where in items message n is, and whether it is.
+func (w *window) find(n uint64) (int, bool) {
+	i, ok := slices.BinarySearchFunc(w.items[w.head:], n, func(it item, n uint64) int { return cmp.Compare(it.n, n) })
+	return w.head + i, ok
+}
+
+// drop takes message n out, if it is there.
+func (w *window) drop(s *Set, n uint64) {
+	i, ok := w.find(n)
+	switch {
+	case !ok:
+		return
+	case i == w.head:
+		w.pop(s)
+		return
+	}
+	size := len(w.items[i].record)
+	w.items = slices.Delete(w.items, i, i+1)
+	w.bytes -= size
+	s.cached.Add(-int64(size))
 }
 
 func (w *window) clear(s *Set) {
