@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +63,8 @@ func (q *queues) check(account, queue string) error {
 		return errors.New("disk on fire")
 	case queue == "closed":
 		return fmt.Errorf("read: %w", runnel.ErrClosed)
+	case account == "default" && queue == "images-dead":
+		return nil
 	case account != "default" || queue != "images":
 		return runnel.Errorf(runnel.CodeNotFound, "there is no queue %s/%s", account, queue)
 	}
@@ -71,6 +74,9 @@ func (q *queues) check(account, queue string) error {
 func (q *queues) Peek(account, queue string, position int64, most int) (ms []admin.Message, more bool, err error) {
 	if err := q.check(account, queue); err != nil {
 		return nil, false, err
+	}
+	if queue == "images-dead" {
+		return peekDead(position, most)
 	}
 	for ; position < 10; position++ {
 		if len(ms) == most {
@@ -87,6 +93,27 @@ func (q *queues) Peek(account, queue string, position int64, most int) (ms []adm
 				admin.NewAttribute(runnel.Attribute{Name: "b", Type: "Binary", Value: []byte{0xfe}}),
 			},
 		})
+	}
+	return ms, false, nil
+}
+
+// deadLetters are in the queue images-dead. It returns few of them at once.
+const deadLetters = 2500
+
+func peekDead(position int64, most int) (ms []admin.Message, more bool, err error) {
+	for ; position < deadLetters; position++ {
+		if len(ms) == min(most, 7) {
+			return ms, true, nil
+		}
+		reason := &runnel.DeadLetter{Type: "error", Message: "ValueError: no size", Function: "default/resize", Version: "3f9c", Attempts: 5}
+		if position%2 == 1 {
+			reason.Type = "timeout"
+		}
+		body := admin.NewPayload(fmt.Appendf(nil, `{"size": %d, "tags": ["a", "b"]}`, position))
+		if position == 0 {
+			body = admin.NewPayload([]byte("no JSON"))
+		}
+		ms = append(ms, admin.Message{Position: position, ID: fmt.Sprintf("id-%d", position), State: "visible", Key: "k", Payload: body, DeadLetter: reason})
 	}
 	return ms, false, nil
 }
@@ -115,6 +142,12 @@ type fixture struct {
 	server  *httptest.Server
 	backups *backups
 	log     *strings.Builder
+
+	changes     *changes
+	functions   *functions
+	invocations *invocations
+	logs        *logs
+	stopping    chan struct{}
 }
 
 func start(t *testing.T) *fixture {
@@ -124,21 +157,47 @@ func start(t *testing.T) *fixture {
 		"db/MANIFEST": {Data: []byte("engine")},
 		"db/empty":    {Mode: fs.ModeDir},
 	}}, log: new(strings.Builder)}
+	f.changes = &changes{made: map[string]runnel.Queue{"default/out": {Name: "out"}}, sent: make(map[string][]runnel.Message)}
+	f.functions = &functions{deployed: map[string]runnel.Function{
+		"default/resize": {Name: "default/resize", Runtime: runnel.RuntimePython, Timeout: time.Minute, Env: map[string]string{"TOKEN": "secret"}},
+		"other/greet":    {Name: "other/greet", Runtime: runnel.RuntimeNode},
+	}}
+	f.invocations = new(invocations)
+	f.logs = &logs{lines: make(chan admin.LogLine), following: make(chan admin.LogQuery, 1), left: make(chan struct{})}
+	f.stopping = make(chan struct{})
 	door := admin.Door{
-		Auth:    &auth.Authenticator{Keys: keys{adminKey.ID: adminKey, standardKey.ID: standardKey, otherKey.ID: otherKey}},
 		Queues:  &queues{},
 		Backups: f.backups,
-		Version: "v1.2.3",
-		Log:     slog.New(slog.NewTextHandler(f.log, nil)),
+
+		QueueChanges: f.changes, Functions: f.functions, Invocations: f.invocations,
+		Flows: &flows{paused: make(map[string]bool), made: map[string]runnel.Flow{
+			"default/resize-images": {Name: "resize-images", From: "queue:images", Call: "resize", RequeueDelay: 30 * time.Second},
+		}},
+		DeadLetters: dead{}, Applier: applier{}, Logs: f.logs, Stopping: f.stopping,
 	}
+	f.serve(t, door)
+	return f
+}
+
+// startDoor serves a door of which the caller says what it has.
+func startDoor(t *testing.T, door admin.Door) *fixture {
+	t.Helper()
+	f := &fixture{log: new(strings.Builder)}
+	f.serve(t, door)
+	return f
+}
+
+func (f *fixture) serve(t *testing.T, door admin.Door) {
+	door.Auth = &auth.Authenticator{Keys: keys{adminKey.ID: adminKey, standardKey.ID: standardKey, otherKey.ID: otherKey}}
+	door.Version = "v1.2.3"
+	door.Log = slog.New(slog.NewTextHandler(f.log, nil))
 	f.server = httptest.NewUnstartedServer(door.Handler())
 	f.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	f.server.Start()
 	t.Cleanup(f.server.Close)
-	return f
 }
 
-func (f *fixture) call(t *testing.T, method, path string, key auth.Key, body string) (*http.Response, string) {
+func (f *fixture) call(t *testing.T, method, path string, key auth.Key, body string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, f.server.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -146,6 +205,9 @@ func (f *fixture) call(t *testing.T, method, path string, key auth.Key, body str
 	}
 	if key.ID != "" {
 		req.Header.Set("Authorization", "Bearer "+key.Token())
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := f.server.Client().Do(req)
 	if err != nil {
@@ -206,6 +268,33 @@ func TestAnswers(t *testing.T) {
 	}
 	if !strings.Contains(f.log.String(), "disk on fire") {
 		t.Errorf("the log does not have the cause of the internal error:\n%s", f.log)
+	}
+}
+
+// TestSigned checks that a signature is held against the body that the call
+// then sees.
+func TestSigned(t *testing.T) {
+	f := start(t)
+	const body = `{"messages":[{"body":"a"}]}`
+	signed := func(sent string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", f.server.URL+"/api/v1/queues/out/messages", strings.NewReader(sent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		auth.Sign(req, []byte(body), auth.Credentials{ID: standardKey.ID, Secret: standardKey.Secret}, "us-east-1", "runnel", time.Now())
+		resp, err := f.server.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	if resp := signed(body); resp.StatusCode != 200 || len(f.changes.sent["default/out"]) != 1 {
+		t.Errorf("got %s", resp.Status)
+	}
+	if resp := signed(strings.Replace(body, "a", "b", 1)); resp.StatusCode != 401 || len(f.changes.sent["default/out"]) != 1 {
+		t.Errorf("with another body than was signed: got %s", resp.Status)
 	}
 }
 
@@ -288,6 +377,8 @@ func TestBackup(t *testing.T) {
 		t.Errorf("the copy was removed %d times", f.backups.removed)
 	}
 }
+
+func escape(s string) string { return url.QueryEscape(s) }
 
 // unreadable has files of which one cannot be read to its end.
 type unreadable struct{ fstest.MapFS }

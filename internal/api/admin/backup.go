@@ -2,6 +2,7 @@ package admin
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +11,9 @@ import (
 	"io/fs"
 	"net/http"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/runnel-io/runnel/internal/auth"
 )
@@ -50,30 +54,34 @@ type ManifestFile struct {
 // copy keeps files on the disk that could go otherwise.
 const stallTimeout = time.Minute
 
+const mediaTar = "application/x-tar"
+
 // backup streams a tar of a copy of all data. It begins only when the copy is
 // made: then what can fail is reading, and the connection. Both cut the stream
 // off, before the manifest.
-func (d *Door) backup(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
-	if err := admins(caller); err != nil {
-		return err
-	}
+func (d *Door) backup(context.Context, auth.Caller, *struct{}) (*huma.StreamResponse, error) {
 	c, err := d.Backups.Backup()
 	if err != nil {
-		return fmt.Errorf("back up: %w", err)
+		return nil, fmt.Errorf("back up: %w", err)
 	}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+		_, w := humago.Unwrap(ctx)
+		d.writeBackup(w, c)
+	}}, nil
+}
+
+func (d *Door) writeBackup(w http.ResponseWriter, c Copy) {
 	defer func() {
 		if err := c.Remove(); err != nil {
 			d.Log.Error("the copy made for a backup was not removed, the next start will", "err", err)
 		}
 	}()
-	w.Header().Set("Content-Type", "application/x-tar")
-	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", mediaTar)
 	m := Manifest{Version: d.Version, Time: time.Now().UTC()}
 	if err := writeTar(&patientWriter{w: w, rc: http.NewResponseController(w)}, c.Files, m); err != nil {
 		d.Log.Error("backup was cut off", "err", err)
 		panic(http.ErrAbortHandler) // the client must not take it for an end
 	}
-	return nil
 }
 
 // writeTar writes files and then the manifest.

@@ -1,20 +1,12 @@
 package admin
 
 import (
+	"context"
 	"fmt"
-	"net/http"
-	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/auth"
-)
-
-// How many messages one answer of peek holds: unless it is said, and at most.
-const (
-	defaultPeek = 10
-	maxPeek     = 100
 )
 
 // Queues is what the API reads and does of queues. A queue that does not
@@ -30,6 +22,23 @@ type Queues interface {
 	Purge(account, queue string) error
 }
 
+// QueueChanges is what the API changes of queues, and what it sends. A queue
+// that does not exist is CodeNotFound.
+type QueueChanges interface {
+	// Find returns one queue.
+	Find(ctx context.Context, account, name string) (Queue, error)
+	// Put creates the queue, or gives the one of that name these settings: a
+	// field about which nothing is said gets its default. A setting out of
+	// its limits is CodeInvalid, a queue that a spec file owns CodeConflict.
+	Put(ctx context.Context, account string, q runnel.Queue) (Queue, error)
+	// Delete removes a queue. It is CodeConflict if it holds messages and
+	// force is not set, if a flow uses it, or if a spec file owns it.
+	Delete(ctx context.Context, account, name string, force bool) error
+	// Send stores messages and returns their ids, in their order. A
+	// *runnel.SendError says which were not stored; all others were.
+	Send(ctx context.Context, account, queue string, ms []runnel.Message) ([]runnel.MessageID, error)
+}
+
 // Queue is a queue, its depth now, and what happened since the server started.
 type Queue struct {
 	Account string `json:"account"`
@@ -39,9 +48,10 @@ type Queue struct {
 	InFlight int64 `json:"in_flight"`
 	Delayed  int64 `json:"delayed"`
 
-	Settings Settings  `json:"settings"`
-	Created  time.Time `json:"created"`
-	Modified time.Time `json:"modified"`
+	Settings  Settings  `json:"settings"`
+	OwnerFile string    `json:"owner_file" doc:"The spec file that owns the queue; only an apply of it changes the queue. Empty: none."`
+	Created   time.Time `json:"created"`
+	Modified  time.Time `json:"modified"`
 
 	Stats QueueStats `json:"stats"`
 }
@@ -63,12 +73,6 @@ type DeadLetter struct {
 	MaxReceives int    `json:"max_receives"`
 }
 
-// Duration is a time.Duration that is written as text.
-type Duration time.Duration
-
-// MarshalText returns the duration as in "1m30s".
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
 // QueueStats count since the server started.
 type QueueStats struct {
 	Sent         uint64 `json:"sent"`
@@ -76,113 +80,95 @@ type QueueStats struct {
 	Deleted      uint64 `json:"deleted"`
 	Expired      uint64 `json:"expired"`
 	DeadLettered uint64 `json:"dead_lettered"`
-	// Receivers wait for a message now.
-	Receivers int `json:"receivers"`
+	Receivers    int    `json:"receivers" doc:"Clients that wait for a message now."`
 }
 
-// Message is a message as somebody sees it who only looks.
-type Message struct {
-	// Position is the message's place in its queue: what "after" takes.
-	Position int64  `json:"position"`
-	ID       string `json:"id"`
-	// State is "visible", "in flight" or "delayed"; Until is when an
-	// invisible message becomes visible.
-	State    string    `json:"state"`
-	Until    time.Time `json:"until,omitzero"`
-	Sent     time.Time `json:"sent"`
-	Receives int       `json:"receives"`
-	Failures int       `json:"failures"`
-	Key      string    `json:"key,omitempty"`
-	Sender   string    `json:"sender,omitempty"`
-
-	Payload
-	Attributes []Attribute        `json:"attributes,omitempty"`
-	DeadLetter *runnel.DeadLetter `json:"dead_letter,omitempty"`
-}
-
-// Payload is a body: as text where it is text (UTF-8), else in base64.
-type Payload struct {
-	Text   *string `json:"body,omitempty"`
-	Base64 []byte  `json:"body_base64,omitempty"`
-}
-
-// NewPayload returns body as a Payload.
-func NewPayload(body []byte) Payload {
-	if !utf8.Valid(body) {
-		return Payload{Base64: body}
+// queuesAnswer lists queues.
+type queuesAnswer struct {
+	Body struct {
+		Queues []Queue `json:"queues"`
 	}
-	text := string(body)
-	return Payload{Text: &text}
 }
 
-// Attribute is a message attribute; its value is text or binary, as the body.
-type Attribute struct {
-	Name   string  `json:"name"`
-	Type   string  `json:"type"`
-	Text   *string `json:"value,omitempty"`
-	Base64 []byte  `json:"value_base64,omitempty"`
+func (d *Door) listQueues(_ context.Context, caller auth.Caller, _ *struct{}) (*queuesAnswer, error) {
+	out := new(queuesAnswer)
+	out.Body.Queues = filled(d.Queues.List(caller.Account))
+	return out, nil
 }
 
-// NewAttribute returns a as an Attribute.
-func NewAttribute(a runnel.Attribute) Attribute {
-	p := NewPayload(a.Value)
-	kind := a.Type
-	if kind == "" {
-		kind = "String"
+// filled returns list, and an empty one for nil: answers have no null lists.
+func filled[T any](list []T) []T {
+	if list == nil {
+		return []T{}
 	}
-	return Attribute{Name: a.Name, Type: kind, Text: p.Text, Base64: p.Base64}
+	return list
 }
 
-func (d *Door) listQueues(w http.ResponseWriter, _ *http.Request, caller auth.Caller) error {
-	queues := d.Queues.List(caller.Account)
-	if queues == nil {
-		queues = []Queue{}
-	}
-	return writeJSON(w, http.StatusOK, map[string][]Queue{"queues": queues})
+// QueuePath is the path of a queue.
+type QueuePath struct {
+	Queue string `path:"queue" doc:"The name of the queue." example:"images"`
 }
 
-// peeked is the answer to a peek.
-type peeked struct {
-	Messages []Message `json:"messages"`
-	// Next is what "after" should be to see more; nil if there was no more.
-	Next *int64 `json:"next,omitempty"`
-}
+type queueAnswer struct{ Body Queue }
 
-func (d *Door) peek(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
-	query := r.URL.Query()
-	var from int64
-	if text := query.Get("after"); text != "" {
-		after, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || after < 0 || after+1 < 0 {
-			return runnel.Errorf(runnel.CodeInvalid, "after=%s: want the position of a message, a number from 0 on", text)
-		}
-		from = after + 1
+func (d *Door) findQueue(ctx context.Context, caller auth.Caller, in *QueuePath) (*queueAnswer, error) {
+	if d.QueueChanges == nil {
+		return nil, unsupported("queues by name")
 	}
-	limit := defaultPeek
-	if text := query.Get("limit"); text != "" {
-		var err error
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxPeek {
-			return runnel.Errorf(runnel.CodeInvalid, "limit=%s: want a number from 1 to %d", text, maxPeek)
-		}
-	}
-	ms, more, err := d.Queues.Peek(caller.Account, r.PathValue("queue"), from, limit)
+	q, err := d.QueueChanges.Find(ctx, caller.Account, in.Queue)
 	if err != nil {
-		return fmt.Errorf("peek: %w", err)
+		return nil, fmt.Errorf("find queue: %w", err)
 	}
-	answer := peeked{Messages: ms}
-	if ms == nil {
-		answer.Messages = []Message{}
-	}
-	if more && len(ms) > 0 {
-		answer.Next = &ms[len(ms)-1].Position
-	}
-	return writeJSON(w, http.StatusOK, answer)
+	return &queueAnswer{q}, nil
 }
 
-func (d *Door) purge(w http.ResponseWriter, r *http.Request, caller auth.Caller) error {
-	if err := d.Queues.Purge(caller.Account, r.PathValue("queue")); err != nil {
-		return fmt.Errorf("purge: %w", err)
+type putQueueInput struct {
+	QueuePath
+	Body QueueDefinition
+}
+
+func (d *Door) putQueue(ctx context.Context, caller auth.Caller, in *putQueueInput) (*queueAnswer, error) {
+	if d.QueueChanges == nil {
+		return nil, unsupported("way to change queues")
 	}
-	w.WriteHeader(http.StatusNoContent)
+	definition := in.Body.Queue()
+	if err := named(&definition.Name, in.Queue); err != nil {
+		return nil, err
+	}
+	q, err := d.QueueChanges.Put(ctx, caller.Account, definition)
+	if err != nil {
+		return nil, fmt.Errorf("put queue: %w", err)
+	}
+	return &queueAnswer{q}, nil
+}
+
+// named makes name that of the path, which it may repeat.
+func named(name *string, path string) error {
+	if *name != "" && *name != path {
+		return &runnel.FieldError{Path: "name", Err: fmt.Errorf("%q is not the name in the path, %q: leave it out", *name, path)}
+	}
+	*name = path
 	return nil
+}
+
+type deleteQueueInput struct {
+	QueuePath
+	Force bool `query:"force" doc:"Delete the messages that it holds too."`
+}
+
+func (d *Door) deleteQueue(ctx context.Context, caller auth.Caller, in *deleteQueueInput) (*struct{}, error) {
+	if d.QueueChanges == nil {
+		return nil, unsupported("way to change queues")
+	}
+	if err := d.QueueChanges.Delete(ctx, caller.Account, in.Queue, in.Force); err != nil {
+		return nil, fmt.Errorf("delete queue: %w", err)
+	}
+	return nil, nil //nolint:nilnil // 204
+}
+
+func (d *Door) purge(_ context.Context, caller auth.Caller, in *QueuePath) (*struct{}, error) {
+	if err := d.Queues.Purge(caller.Account, in.Queue); err != nil {
+		return nil, fmt.Errorf("purge: %w", err)
+	}
+	return nil, nil //nolint:nilnil // 204
 }

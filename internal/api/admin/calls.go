@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// The groups that the document sorts calls into.
+const (
+	tagServer      = "server"
+	tagFunctions   = "functions"
+	tagFlows       = "flows"
+	tagQueues      = "queues"
+	tagDeadLetters = "dead letters"
+)
+
+// op describes a call. Its id is what generated clients call it.
+func op(method, path, id, tag, summary string) huma.Operation {
+	return huma.Operation{Method: method, Path: path, OperationID: id, Tags: []string{tag}, Summary: summary}
+}
+
+// calls adds every call of the API but those of the document itself.
+func (a *api) calls() {
+	d := a.door
+	const get, put, post, remove = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete
+
+	call(a, op(get, "/api/v1/version", "version", tagServer, "What the server is"), anyKey, d.version)
+	call(a, op(get, "/api/v1/stats", "stats", tagServer, "Numbers of flows, functions and queues"), anyKey, d.stats)
+	call(a, op(post, "/api/v1/apply", "apply", tagServer, "Make the server what a spec file says"), adminUploads, d.apply)
+	call(a, streamed(op(get, "/api/v1/backup", "backup", tagServer, "A tar of all data"), mediaTar), adminKey, d.backup)
+	call(a, a.logsOp(), anyKey, d.logs)
+
+	call(a, op(get, "/api/v1/functions", "list-functions", tagFunctions, "List functions"), anyKey, d.listFunctions)
+	const function = "/api/v1/functions/{owner}/{name}"
+	call(a, op(get, function, "find-function", tagFunctions, "One function"), anyKey, d.findFunction)
+	call(a, op(put, function, "deploy-function", tagFunctions, "Deploy a function"), adminUploads, d.deploy)
+	call(a, op(remove, function, "delete-function", tagFunctions, "Remove a function"), adminKey, d.deleteFunction)
+	call(a, invokeOp(function+"/invoke"), anyKeySends, d.invoke)
+
+	call(a, op(get, "/api/v1/flows", "list-flows", tagFlows, "List flows"), anyKey, d.listFlows)
+	const flow = "/api/v1/flows/{flow}"
+	call(a, op(get, flow, "find-flow", tagFlows, "One flow"), anyKey, d.findFlow)
+	call(a, op(put, flow, "put-flow", tagFlows, "Create or change a flow"), anyKey, d.putFlow)
+	call(a, op(remove, flow, "delete-flow", tagFlows, "Drain a flow and remove it"), anyKey, d.deleteFlow)
+	call(a, op(post, flow+"/pause", "pause-flow", tagFlows, "Stop the intake of a flow"), anyKey, d.pauseFlow)
+	call(a, op(post, flow+"/resume", "resume-flow", tagFlows, "Go on with a flow"), anyKey, d.resumeFlow)
+	call(a, op(get, flow+"/explain", "explain-flow", tagFlows, "Why a flow moves or does not"), anyKey, d.explainFlow)
+
+	call(a, op(get, "/api/v1/queues", "list-queues", tagQueues, "List queues"), anyKey, d.listQueues)
+	const queue = "/api/v1/queues/{queue}"
+	call(a, op(get, queue, "find-queue", tagQueues, "One queue"), anyKey, d.findQueue)
+	call(a, op(put, queue, "put-queue", tagQueues, "Create or change a queue"), anyKey, d.putQueue)
+	call(a, op(remove, queue, "delete-queue", tagQueues, "Remove a queue"), anyKey, d.deleteQueue)
+	call(a, op(get, queue+"/messages", "peek", tagQueues, "Look at messages without receiving them"), anyKey, d.peek)
+	call(a, op(post, queue+"/messages", "send", tagQueues, "Send 1 to 100 messages"), anyKeySends, d.send)
+	call(a, op(post, queue+"/purge", "purge", tagQueues, "Remove all messages"), anyKey, d.purge)
+
+	call(a, op(get, "/api/v1/dead-letters", "list-dead-letters", tagDeadLetters, "List the queues of dead letters"), anyKey, d.listDeadLetters)
+	const dead = "/api/v1/dead-letters/{queue}"
+	call(a, op(get, dead, "read-dead-letters", tagDeadLetters, "Read dead letters"), anyKey, d.readDeadLetters)
+	call(a, op(post, dead+"/redrive", "redrive", tagDeadLetters, "Move dead letters back"), anyKey, d.redrive)
+}
+
+// streamed describes an answer that is not JSON.
+func streamed(op huma.Operation, media string) huma.Operation {
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "OK",
+		Content:     map[string]*huma.MediaType{media: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}}
+	return op
+}
+
+func (a *api) logsOp() huma.Operation {
+	out := streamed(op(http.MethodGet, "/api/v1/logs", "logs", tagServer, "What functions printed and what happened to them"), mediaEvents)
+	lines := a.schemaOf(logLines{})
+	out.Responses["200"].Content[mediaJSON] = &huma.MediaType{Schema: lines}
+	out.Responses["200"].Content[mediaEvents].Schema = &huma.Schema{
+		Type: huma.TypeString, Description: `With follow: for each line an event "log", whose data is a LogLine. A comment at least every 15 s.`,
+	}
+	return out
+}
+
+// invokeOp describes bodies that are the function's own. They are read as they
+// are.
+func invokeOp(path string) huma.Operation {
+	out := op(http.MethodPost, path, "invoke-function", tagFunctions, "Call a function and wait for what it returns")
+	payload := func() map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{
+			mediaJSON:  {Schema: &huma.Schema{Description: "What the handler sees decoded."}},
+			mediaText:  {Schema: &huma.Schema{Type: huma.TypeString}},
+			mediaBytes: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+		}
+	}
+	text := func() *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+	headers := map[string]*huma.Param{
+		"Runnel-Version":    {Description: "The version that answered.", Schema: text()},
+		"Runnel-Invocation": {Description: "The id of the call, as in the logs.", Schema: text()},
+	}
+	out.SkipValidateBody = true
+	out.RequestBody = &huma.RequestBody{Description: "The payload. None: null.", Content: payload()}
+	out.Responses = map[string]*huma.Response{
+		"200": {Description: "What the function returned, in its media type.", Content: payload(), Headers: headers},
+		"204": {Description: "The function returned nothing.", Headers: headers},
+	}
+	return out
+}

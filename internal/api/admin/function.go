@@ -1,0 +1,206 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/auth"
+)
+
+// Functions is what the API reads and does of functions. A name is
+// OWNER/NAME. A function that does not exist is CodeNotFound.
+type Functions interface {
+	// List returns the functions of an owner, by name; all of them where
+	// owner is empty.
+	List(ctx context.Context, owner string) ([]Function, error)
+	// Find returns one function.
+	Find(ctx context.Context, name string) (Function, error)
+	// Deploy makes a version of the source in archive, a gzipped tar, and
+	// makes it live once it has loaded. What the build or the language says
+	// against it is CodeInvalid, in their words, and the version that was
+	// live stays live. A function that a spec file owns is CodeConflict.
+	Deploy(ctx context.Context, definition runnel.Function, archive []byte) (Function, error)
+	// Delete removes a function and its versions. It is CodeConflict while a
+	// flow calls it or a spec file owns it.
+	Delete(ctx context.Context, name string) error
+}
+
+// Function is a function as it is deployed, and what its workers do.
+type Function struct {
+	Name       string             `json:"name" doc:"OWNER/NAME." example:"default/resize"`
+	OwnerFile  string             `json:"owner_file" doc:"The spec file that owns the function; only an apply of it changes the function. Empty: none."`
+	Definition FunctionDefinition `json:"definition" doc:"As it was deployed last. The values of env are shown as ***."`
+	Live       string             `json:"live" doc:"The version that answers calls: the hash of its content. Empty: none yet."`
+	Deployed   time.Time          `json:"deployed,omitzero" doc:"When the live version became live."`
+	Versions   []FunctionVersion  `json:"versions" doc:"The versions that are kept, the newest first."`
+	State      string             `json:"state" enum:"ready,starting,failing,no workers" doc:"Whether a call would be answered now."`
+	LastError  string             `json:"last_error" doc:"What a worker said when it last failed to start. Empty: none did since the version became live."`
+	Workers    WorkerCounts       `json:"workers"`
+	Stats      FunctionStats      `json:"stats"`
+	Limits     []Limit            `json:"limits" doc:"The limits that were asked for, and whether this machine keeps them."`
+}
+
+// FunctionVersion is one deployed version of a function.
+type FunctionVersion struct {
+	Version string    `json:"version" doc:"The hash of its content."`
+	Created time.Time `json:"created"`
+	Runtime string    `json:"runtime" doc:"python, node, exec or go."`
+}
+
+// WorkerCounts are the processes of a function now.
+type WorkerCounts struct {
+	Min      int `json:"min" doc:"Kept warm."`
+	Max      int `json:"max" doc:"The most at once."`
+	Idle     int `json:"idle"`
+	Busy     int `json:"busy"`
+	Starting int `json:"starting"`
+}
+
+// FunctionStats count since the server started.
+type FunctionStats struct {
+	Calls       uint64 `json:"calls"`
+	Errors      uint64 `json:"errors" doc:"Calls that the handler failed."`
+	Timeouts    uint64 `json:"timeouts"`
+	Crashes     uint64 `json:"crashes"`
+	OutOfMemory uint64 `json:"out_of_memory"`
+	Starts      uint64 `json:"starts" doc:"Processes that were started."`
+}
+
+// Limit is one limit of a function's processes.
+type Limit struct {
+	Name    string `json:"name" example:"memory"`
+	Wanted  string `json:"wanted" example:"64MiB"`
+	InForce bool   `json:"in_force" doc:"Whether this machine enforces it."`
+	How     string `json:"how" doc:"By what means, or why not." example:"RLIMIT_DATA"`
+}
+
+// hidden is shown in place of the values of an environment.
+const hidden = "***"
+
+// shown returns f as everybody may see it.
+func (f Function) shown() Function {
+	if f.Definition.Env != nil {
+		env := make(map[string]string, len(f.Definition.Env))
+		for name := range f.Definition.Env {
+			env[name] = hidden
+		}
+		f.Definition.Env = env
+	}
+	f.Versions, f.Limits = filled(f.Versions), filled(f.Limits)
+	return f
+}
+
+// FunctionPath is the path of a function.
+type FunctionPath struct {
+	Owner string `path:"owner" doc:"The account that the function belongs to." example:"default"`
+	Name  string `path:"name" doc:"The name of the function." example:"resize"`
+}
+
+// function returns OWNER/NAME if the caller may know of it. What is another
+// account's does not exist for others than admins.
+func (in *FunctionPath) function(caller auth.Caller) (string, error) {
+	name := in.Owner + "/" + in.Name
+	if !caller.Admin && in.Owner != caller.Account {
+		return "", runnel.Errorf(runnel.CodeNotFound, "there is no function %s", name)
+	}
+	return name, nil
+}
+
+type functionsAnswer struct {
+	Body struct {
+		Functions []Function `json:"functions"`
+	}
+}
+
+func (d *Door) listFunctions(ctx context.Context, caller auth.Caller, _ *struct{}) (*functionsAnswer, error) {
+	if d.Functions == nil {
+		return nil, unsupported("functions")
+	}
+	fs, err := d.Functions.List(ctx, owned(caller))
+	if err != nil {
+		return nil, fmt.Errorf("list functions: %w", err)
+	}
+	out := new(functionsAnswer)
+	out.Body.Functions = make([]Function, len(fs))
+	for i, f := range fs {
+		out.Body.Functions[i] = f.shown()
+	}
+	return out, nil
+}
+
+// owned returns the owner whose functions a caller may see; "" for all.
+func owned(caller auth.Caller) string {
+	if caller.Admin {
+		return ""
+	}
+	return caller.Account
+}
+
+type functionAnswer struct{ Body Function }
+
+func (d *Door) findFunction(ctx context.Context, caller auth.Caller, in *FunctionPath) (*functionAnswer, error) {
+	if d.Functions == nil {
+		return nil, unsupported("functions")
+	}
+	name, err := in.function(caller)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.Functions.Find(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("find function: %w", err)
+	}
+	return &functionAnswer{f.shown()}, nil
+}
+
+type deployInput struct {
+	FunctionPath
+	Body struct {
+		Definition FunctionDefinition `json:"definition"`
+		Archive    Base64             `json:"archive" doc:"A gzipped tar of the source, in base64."`
+	}
+}
+
+func (d *Door) deploy(ctx context.Context, caller auth.Caller, in *deployInput) (*functionAnswer, error) {
+	if d.Functions == nil {
+		return nil, unsupported("functions")
+	}
+	name, err := in.function(caller)
+	if err != nil {
+		return nil, err
+	}
+	f := in.Body.Definition.Function()
+	faults := []error{named(&f.Name, name), f.Validate()}
+	for _, variable := range slices.Sorted(maps.Keys(f.Env)) {
+		if f.Env[variable] == hidden {
+			faults = append(faults, &runnel.FieldError{Path: "env." + variable, Err: errors.New("*** is shown in place of a value: send the value")})
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	deployed, err := d.Functions.Deploy(ctx, f, in.Body.Archive)
+	if err != nil {
+		return nil, fmt.Errorf("deploy: %w", err)
+	}
+	return &functionAnswer{deployed.shown()}, nil
+}
+
+func (d *Door) deleteFunction(ctx context.Context, caller auth.Caller, in *FunctionPath) (*struct{}, error) {
+	if d.Functions == nil {
+		return nil, unsupported("functions")
+	}
+	name, err := in.function(caller)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Functions.Delete(ctx, name); err != nil {
+		return nil, fmt.Errorf("delete function: %w", err)
+	}
+	return nil, nil //nolint:nilnil // 204
+}

@@ -1,0 +1,44 @@
+// Package function has functions, their versions, and which pool of workers
+// answers a call.
+//
+// # Versions
+//
+// A version is what a function's runtime, handler and files are, named by
+// their hash; it never changes. Its code lies in
+//
+//	Options.Dir/OWNER/NAME/HASH/code           the files
+//	Options.Dir/OWNER/NAME/HASH/version.json   their names and hashes
+//	Options.Dir/OWNER/NAME/HASH/venv           link to the virtual environment
+//	Options.Dir/OWNER/NAME/HASH/node_modules   link to the modules
+//
+// A directory is written under a name that begins with "tmp-", synced, and
+// renamed: one with a version's name is whole, or its files do not fit their
+// hashes, which is looked at before its workers are started. Dependencies are
+// built in the same way in the folder cache beside Options.Dir, once for all
+// versions that ask for the same.
+//
+// Everything else about a function (environment, memory, workers, timeout)
+// belongs to the function and is the same for all its versions.
+//
+// # Deploy
+//
+// The order is: copy, build, start the new pool, record, swap, drain the old
+// pool. Each step leaves the old version as it was if it fails. The record is
+// the commit: a process that dies before it starts again with the old version,
+// one that dies after it with the new.
+//
+// # The promise about live
+//
+// No call begins on a version that is not live at that moment. A call begins
+// when Acquire returns its place: a place of a pool that was swapped out while
+// it was waited for is given back, and the wait goes on at the new pool. Calls
+// that began end on the version that they began on.
+//
+// # Locks
+//
+// The turn of a function is held by who deploys, deletes or removes its old
+// directories, and may be held for minutes. Its mutex guards what Acquire
+// reads, and is never held while waiting for anything. The set's mutex guards
+// the map of functions and whether the set is closed. None is taken under the
+// mutex of a function.
+package function

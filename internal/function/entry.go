@@ -1,0 +1,261 @@
+package function
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/runnel-io/runnel"
+)
+
+// entry is one function, and the pools that answer for it.
+type entry struct {
+	name string
+
+	// turn has an element while somebody deploys, deletes or removes
+	// directories.
+	turn chan struct{}
+
+	mu sync.Mutex // guards the fields below
+	// record is what is stored; its Live is empty where there is no function.
+	record Record
+	// pools answer calls, by version. That of the live version may be missing
+	// until the first call.
+	pools map[string]*pool
+	// starting are the starts that a call waits for, by version.
+	starting map[string]*start
+	// failures are why versions did not start when they were last needed.
+	failures map[string]failure
+	// old are pools that drain.
+	old []*pool
+	// past sums the stats of pools that have ended.
+	past PoolStats
+	// unsure are versions of which we do not know whether they were recorded:
+	// their directories stay until the next start tells.
+	unsure map[string]bool
+	// changed is closed, and replaced, when another pool became the live one.
+	changed chan struct{}
+	closed  bool
+}
+
+// pool is a Pool with what it was started for.
+type pool struct {
+	Pool
+	version string
+	// timeout is the longest that a call on it can take. The entry's mu guards
+	// it.
+	timeout time.Duration
+}
+
+// start is the start of a pool that somebody waits for.
+type start struct {
+	done chan struct{} // closed at the end
+	err  error         // set before
+}
+
+// failure is a start that failed. Until its end calls wait: a process that
+// does not come up is not started again for every message.
+type failure struct {
+	err   error
+	tries int
+	until time.Time
+}
+
+// The waits after a start that failed.
+const (
+	firstWait = time.Second
+	lastWait  = 30 * time.Second
+)
+
+func newEntry(name string) *entry {
+	return &entry{
+		name: name, turn: make(chan struct{}, 1),
+		pools: make(map[string]*pool), starting: make(map[string]*start),
+		failures: make(map[string]failure), unsure: make(map[string]bool), changed: make(chan struct{}),
+	}
+}
+
+// takeTurn waits for the turn.
+func (e *entry) takeTurn(ctx context.Context) error {
+	select {
+	case e.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for another deploy of %s: %w", e.name, context.Cause(ctx))
+	}
+}
+
+func (e *entry) endTurn() { <-e.turn }
+
+// takePools removes all pools and wakes who waits for a change. The caller
+// holds e.mu, and retires them.
+func (e *entry) takePools() []*pool {
+	var old []*pool
+	for version, p := range e.pools {
+		old = append(old, p)
+		delete(e.pools, version)
+	}
+	clear(e.failures)
+	close(e.changed)
+	e.changed = make(chan struct{})
+	return old
+}
+
+// fail notes that a version did not start. The caller holds e.mu.
+func (e *entry) fail(version string, err error) {
+	f := e.failures[version]
+	wait := min(firstWait<<min(f.tries, 10), lastWait)
+	e.failures[version] = failure{err: err, tries: f.tries + 1, until: time.Now().Add(wait)}
+}
+
+// inUse returns the versions whose directories are needed.
+func (e *entry) inUse() map[string]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	used := make(map[string]bool)
+	for _, v := range e.record.Versions {
+		used[v.Hash] = true
+	}
+	for v := range e.pools {
+		used[v] = true
+	}
+	for v := range e.starting {
+		used[v] = true
+	}
+	for v := range e.unsure {
+		used[v] = true
+	}
+	for _, p := range e.old {
+		used[p.version] = true
+	}
+	return used
+}
+
+// busy says whether workers of the version run. The caller holds e.mu.
+func (e *entry) busy(version string) bool {
+	if e.starting[version] != nil {
+		return true
+	}
+	for _, p := range e.old {
+		if p.version == version {
+			return true
+		}
+	}
+	p := e.pools[version]
+	if p == nil {
+		return false
+	}
+	s := p.Stats()
+	return s.Idle+s.Busy+s.Starting > 0
+}
+
+// retire drains pools that were taken from e.pools. It does not wait.
+func (s *Set) retire(e *entry, old ...*pool) {
+	for _, p := range old {
+		e.mu.Lock()
+		e.old = append(e.old, p)
+		// A call that does not end is killed at its own deadline; the rest is
+		// for the workers' end.
+		limit := p.timeout + 30*time.Second
+		e.mu.Unlock()
+		s.drains(func(ctx context.Context) {
+			bounded, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			if err := p.Drain(bounded); err != nil {
+				s.opts.Log.Warn("workers were killed while they drained", "function", e.name, "version", p.version, "err", err)
+			}
+			e.mu.Lock()
+			for i := range e.old {
+				if e.old[i] == p {
+					e.old = append(e.old[:i:i], e.old[i+1:]...)
+					break
+				}
+			}
+			e.past.add(p.Stats())
+			e.mu.Unlock()
+			// Who has the turn may have looked before this pool had ended.
+			if err := e.takeTurn(ctx); err != nil {
+				return
+			}
+			defer e.endTurn()
+			s.cleanUp(e)
+		})
+	}
+}
+
+// States of a function.
+const (
+	StateReady     = "ready"      // a worker runs
+	StateStarting  = "starting"   // the first ones load the code
+	StateFailing   = "failing"    // workers do not start: see Info.LastError
+	StateNoWorkers = "no workers" // none is needed at the moment
+)
+
+// Info describes a function. It holds no secrets.
+type Info struct {
+	Name string
+	// Definition has "***" for the values of the environment.
+	Definition runnel.Function
+	// Live is the version that answers, Deployed since when.
+	Live     string
+	Deployed time.Time
+	// Versions are those that can be called, the last deployed first.
+	Versions  []Version
+	State     string
+	LastError string
+	// Stats are of all pools since the set was opened; what is of this moment
+	// is of the live version's.
+	Stats  PoolStats
+	Limits []Limit
+}
+
+// info describes e; false where there is no function.
+func (e *entry) info() (Info, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.record.Live == "" {
+		return Info{}, false
+	}
+	r := &e.record
+	info := Info{
+		Name: r.Name, Definition: r.Definition,
+		Live: r.Live, Deployed: r.Deployed,
+		Versions: append([]Version(nil), r.Versions...),
+		State:    StateNoWorkers,
+	}
+	if len(r.Definition.Env) > 0 {
+		info.Definition.Env = make(map[string]string, len(r.Definition.Env))
+		for name := range r.Definition.Env {
+			info.Definition.Env[name] = "***"
+		}
+	}
+	if p := e.pools[r.Live]; p != nil {
+		info.Stats = p.Stats()
+		info.Limits = p.Limits()
+	}
+	info.Stats.add(e.past)
+	for _, p := range e.old {
+		info.Stats.add(p.Stats())
+	}
+	for version, p := range e.pools {
+		if version != r.Live {
+			info.Stats.add(p.Stats())
+		}
+	}
+	w := r.workers(r.Live)
+	info.Stats.Min, info.Stats.Max = w.Min, w.Max
+	info.LastError = info.Stats.LastError
+	if f, ok := e.failures[r.Live]; ok {
+		info.LastError = f.err.Error()
+	}
+	switch {
+	case info.LastError != "":
+		info.State = StateFailing
+	case info.Stats.Idle+info.Stats.Busy > 0:
+		info.State = StateReady
+	case info.Stats.Starting > 0 || e.starting[r.Live] != nil:
+		info.State = StateStarting
+	}
+	return info, true
+}

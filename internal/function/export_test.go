@@ -1,0 +1,20 @@
+package function
+
+// Requirements returns the lines of requirements.txt that say something, and
+// of each whether it means the same in every source.
+func Requirements(text string) (lines []string, same []bool) {
+	for _, line := range requirements([]byte(text)) {
+		lines, same = append(lines, line), append(same, remote(line))
+	}
+	return lines, same
+}
+
+// Lines returns what of the writes goes to the build log.
+func Lines(writes ...string) (all, last []string) {
+	l := &lines{to: func(line string) { all = append(all, line) }}
+	for _, w := range writes {
+		_, _ = l.Write([]byte(w))
+	}
+	l.end()
+	return all, l.last
+}
