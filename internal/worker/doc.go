@@ -1,0 +1,35 @@
+// Package worker runs the code of functions in processes: it starts them,
+// speaks frames with them (docs/adr/0008-worker-frames.md), bounds them, reads
+// what they print, and keeps warm ones in a [Pool].
+//
+// # A process's life
+//
+//	          start            ready
+//	[spawned] -----> [loading] -----> [idle] <---> [busy]
+//	                     |              |            |  deadline, lost lease, broken frame, own death
+//	              failed |              | drain      v
+//	                     +--------------+-------> [ended]: group killed, reaped, output read dry, directory removed
+//
+// # Invariants
+//
+// A process has one call in flight, so that a deadline kills nobody else's. A
+// call ends once: by its answer, or by the end of the process, which is waited
+// for, so that the next attempt never overlaps the last.
+//
+// A process never outlives its pool, nor the server: it is killed with its
+// group, and on Linux by the kernel when the server dies. A descendant that
+// left the group (setsid) is beyond this; see [Pool.Limits].
+//
+// What a process prints before it answers is stamped with that call: its output
+// is read dry before the call ends. No process can make the host keep more
+// memory than the limits say, whatever it writes.
+//
+// What a limit's name promises is promised by [Pool.Limits] only, which says
+// what is in force on this machine.
+//
+// # Locks
+//
+// Pool.mu guards who is idle, busy and waiting; worker.mu the call in flight;
+// output.mu the lines. Pool.mu may be taken while none of the others is held;
+// none is held while a process is waited for.
+package worker

@@ -1,0 +1,220 @@
+package worker_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel/internal/worker"
+)
+
+func limit(t *testing.T, p *worker.Pool, name string) worker.Limit {
+	t.Helper()
+	for _, l := range p.Limits() {
+		if l.Name == name {
+			return l
+		}
+	}
+	t.Fatalf("no limit %q in %+v", name, p.Limits())
+	return worker.Limit{}
+}
+
+func TestHidden(t *testing.T) {
+	root := t.TempDir()
+	data := filepath.Join(root, "data")
+	write := func(parts ...string) string {
+		t.Helper()
+		path := filepath.Join(append([]string{root}, parts...)...)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	secret := write("data", "store", "secret")
+	code := write("data", "versions", "a", "code")
+	other := write("data", "versions", "b", "code")
+	seen := write("data", "shim", "shim.py")
+	open := write("elsewhere", "file")
+	link := filepath.Join(root, "link")
+	if err := os.Symlink(data, link); err != nil {
+		t.Fatal(err)
+	}
+	temp := filepath.Join(data, "temp")
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	prog := program(t)
+	prog.Dir, prog.Hidden, prog.Visible = filepath.Dir(code), []string{link}, []string{filepath.Dir(seen)}
+	p := start(t, prog, worker.Options{Max: 1, TempDir: temp})
+	if l := limit(t, p, "hidden directories"); !l.InForce {
+		t.Skipf("not possible here: %s", l.How)
+	}
+	parent := fmt.Sprintf("/proc/%d/", os.Getpid())
+	own := strings.TrimPrefix(ask(t, p, "env"), "")
+	for e := range strings.SplitSeq(own, "\n") {
+		if dir, ok := strings.CutPrefix(e, "TMPDIR="); ok {
+			own = dir
+		}
+	}
+	const denied = "denied"
+	for _, tt := range []struct{ do, want string }{
+		{"read " + secret, denied},
+		{"read " + filepath.Join(link, "store", "secret"), denied},
+		{"read /proc/self/root" + secret, denied},
+		{"read " + other, denied},
+		{"read " + parent + "environ", denied},
+		{"read " + parent + "root" + secret, denied},
+		{"list " + data, denied},
+		{"list " + root, denied}, // on the way to it
+		{"write " + secret, denied},
+		{"write " + filepath.Join(data, "new"), denied},
+		{"write " + code, denied},
+		{"write " + seen, denied},
+		{"rename " + filepath.Dir(open) + " " + filepath.Join(data, "moved"), denied},
+		{"read " + code, "<nil> 1"},
+		{"read " + seen, "<nil> 1"},
+		{"read " + open, "<nil> 1"},
+		{"list " + filepath.Dir(code), "<nil> true"},
+		{"list /usr", "<nil> true"},
+		{"read /proc/self/environ", "<nil> 1"},
+		{"write " + filepath.Join(own, "new"), "<nil>"},
+		{"rename " + filepath.Join(own, "new") + " " + filepath.Join(root, "elsewhere", "new"), "<nil>"},
+	} {
+		if got := ask(t, p, tt.do); got != tt.want && (tt.want != denied || !strings.Contains(got, "permission denied")) {
+			t.Errorf("%s: got %q, want %q", tt.do, got, tt.want)
+		}
+	}
+	if l := limit(t, p, "memory of the server"); l.InForce {
+		threads, err := filepath.Glob(parent + "task/*/environ")
+		if err != nil || len(threads) < 2 {
+			t.Fatalf("threads of this process: %q, %v", threads, err)
+		}
+		for _, path := range threads {
+			if got := ask(t, p, "read "+path); !strings.Contains(got, "permission denied") {
+				t.Errorf("read %s: got %q", path, got)
+			}
+		}
+	} else if os.Geteuid() == 0 {
+		t.Errorf("got %+v, want it in force", l)
+	}
+	if limit(t, p, "signals").InForce {
+		if got := ask(t, p, "signal "+strconv.Itoa(os.Getpid())); !strings.Contains(got, "not permitted") {
+			t.Errorf("a signal to the server: got %q", got)
+		}
+	}
+	// The server itself is not restricted, nor is what it starts otherwise.
+	if _, err := os.ReadFile(secret); err != nil {
+		t.Error(err)
+	}
+	if out, err := exec.Command("cat", secret).CombinedOutput(); err != nil {
+		t.Errorf("%s: %v", out, err)
+	}
+
+	prog.Visible = prog.Hidden
+	if _, err := worker.Start(t.Context(), prog, worker.Options{}); err == nil || !strings.Contains(err.Error(), "both hidden") {
+		t.Errorf("hidden and visible: got %v", err)
+	}
+}
+
+// Without hidden directories a process may do with files what it likes.
+func TestNothingHidden(t *testing.T) {
+	p := start(t, program(t), worker.Options{Max: 1})
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "a", "to")
+	if got := ask(t, p, "write "+from); got != "<nil>" {
+		t.Error(got)
+	}
+	if got := ask(t, p, "rename "+from+" "+to); got != "<nil>" {
+		t.Error(got)
+	}
+	if got := ask(t, p, "list /"); got != "<nil> true" {
+		t.Error(got)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	prog := program(t)
+	prog.Memory, prog.Files, prog.FileBytes = 8<<30, 77, 5<<20
+	p := start(t, prog, worker.Options{Max: 1})
+	for _, tt := range []struct {
+		name     string
+		resource int
+		want     string
+	}{
+		{"memory", unix.RLIMIT_DATA, "8589934592"},
+		{"open files", unix.RLIMIT_NOFILE, "77"},
+		{"file size", unix.RLIMIT_FSIZE, "5242880"},
+		{"core dumps", unix.RLIMIT_CORE, "0"},
+	} {
+		if got, want := ask(t, p, fmt.Sprintf("limit %d", tt.resource)), "<nil> "+tt.want; got != want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, want)
+		}
+		if l := limit(t, p, tt.name); !l.InForce || l.Wanted != tt.want {
+			t.Errorf("%s: got %+v, want it in force", tt.name, l)
+		}
+	}
+	for _, name := range []string{"new privileges", "death with the server"} {
+		if l := limit(t, p, name); !l.InForce {
+			t.Errorf("%s: got %+v, want it in force", name, l)
+		}
+	}
+}
+
+// A server that is killed leaves no worker behind, not even a busy one.
+func TestDeathOfTheServer(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := exec.Command(exe)
+	server.Env = []string{"ROLE=host", "TEMP=" + t.TempDir()}
+	server.Stderr = os.Stderr
+	out, err := server.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := server.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Wait()
+	for end := time.Now().Add(10 * time.Second); ; {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 1000)
+		if n == 1 {
+			return // it has ended
+		}
+		if (err != nil && err != unix.EINTR) || time.Now().After(end) {
+			t.Fatalf("worker %d is still there: %v", pid, err)
+		}
+	}
+}

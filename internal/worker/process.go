@@ -1,0 +1,137 @@
+package worker
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+)
+
+// process is a child process that leads a process group of its own.
+type process struct {
+	pid int
+	// exited is closed when the process has ended and its group was killed;
+	// state is good from then on.
+	exited chan struct{}
+	state  *os.ProcessState
+	// untraceable: it cannot read the memory of the server.
+	untraceable bool
+
+	mu     sync.Mutex
+	reaped bool // the id may belong to somebody else by now
+}
+
+// command is what to start, with files that are open already: the thread that
+// starts it may not be able to open any.
+type command struct {
+	args, env []string
+	dir       string
+	files     []*os.File // descriptors 0 to 4
+	// rules are the kernel's for the process, or 0.
+	rules int
+}
+
+// kill kills the group.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		// The group may be gone already, which is as well.
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	}
+}
+
+// fate says in words how the process ended, and whether by SIGKILL.
+func (p *process) fate() (words string, killed bool) {
+	if p.state == nil {
+		return "it could not be waited for", false
+	}
+	if status, ok := p.state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return "signal " + status.Signal().String(), status.Signal() == syscall.SIGKILL
+	}
+	return p.state.String(), false
+}
+
+// aborted says whether the process ended itself by abort(3).
+func (p *process) aborted() bool {
+	if p.state == nil {
+		return false
+	}
+	status, ok := p.state.Sys().(syscall.WaitStatus)
+	return ok && (status.Signaled() && status.Signal() == syscall.SIGABRT || status.ExitStatus() == 128+int(syscall.SIGABRT))
+}
+
+// pipes are the host's and the child's ends of the four pipes of a worker.
+type pipes struct {
+	in, out, stdout, stderr *os.File // the host's
+	child                   []*os.File
+}
+
+// openPipes opens the pipes, and an empty standard input. On an error nothing
+// is left open.
+func openPipes() (*pipes, error) {
+	p := &pipes{}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	p.child = []*os.File{null}
+	// Descriptors 1 to 4, in their order.
+	for _, end := range []struct {
+		host   **os.File
+		writes bool // the host writes
+	}{{&p.stdout, false}, {&p.stderr, false}, {&p.in, true}, {&p.out, false}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			p.close()
+			return nil, fmt.Errorf("opening a pipe to a worker: %w", err)
+		}
+		host, child := r, w
+		if end.writes {
+			host, child = w, r
+		}
+		*end.host = host
+		p.child = append(p.child, child)
+		// Go's pipes do not block; programs expect theirs to.
+		if err := syscall.SetNonblock(int(child.Fd()), false); err != nil {
+			p.close()
+			return nil, fmt.Errorf("opening a pipe to a worker: %w", err)
+		}
+	}
+	return p, nil
+}
+
+func (p *pipes) closeChild() {
+	for _, f := range p.child {
+		_ = f.Close()
+	}
+	p.child = nil
+}
+
+// close closes whatever is open.
+func (p *pipes) close() {
+	p.closeChild()
+	for _, f := range []*os.File{p.in, p.out, p.stdout, p.stderr} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// removeAll removes a process's temporary directory, also where the process
+// made parts of it unwritable.
+func removeAll(dir string) {
+	if os.RemoveAll(dir) == nil {
+		return
+	}
+	// What cannot be removed now is removed with the directory around it.
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	_ = os.RemoveAll(dir)
+}

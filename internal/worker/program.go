@@ -1,0 +1,202 @@
+package worker
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Program is what a worker process runs.
+type Program struct {
+	// Function and Version are for log lines and the environment.
+	Function, Version string
+	// Dir is the working directory: the version's code.
+	Dir string
+	// Args[0] is the program, absolute or relative to Dir; PATH is not
+	// searched.
+	Args []string
+	// Env are NAME=VALUE entries. The process has these and PATH, HOME,
+	// TMPDIR, LANG, which they may replace, and RUNNEL_FUNCTION,
+	// RUNNEL_VERSION and RUNNEL_WORKER, which they may not. It has nothing
+	// else: what the server's own environment holds stays there.
+	Env []string
+	// Memory is the most data that the process may have, in bytes; 0 means no
+	// limit. What counts is what RLIMIT_DATA counts: private writable memory.
+	Memory int64
+	// MaxOutput is the largest value of an answer, in bytes. Default 1 MiB.
+	MaxOutput int64
+	// Files is how many files the process may have open, default 1024;
+	// FileBytes how large each that it writes may become, default 1 GiB.
+	Files, FileBytes int64
+	// Hidden are directories that the process can neither read nor write,
+	// except for Dir and Visible, which it can read, and its own temporary
+	// directory. That files there exist, and their sizes, it can still see.
+	Hidden  []string
+	Visible []string
+	// StartTimeout is how long the code may take to load. Default 30s.
+	StartTimeout time.Duration
+}
+
+// Options are what a pool has besides its program.
+type Options struct {
+	// Min processes are kept, Max run at once: default 0, and the number of
+	// cores. Idle is after how long without a call a process beyond Min ends;
+	// default 5m.
+	Min, Max int
+	Idle     time.Duration
+	// TempDir is where each process has its private directory, removed when it
+	// ends. Default: the system's. What a killed server left there is for its
+	// owner to remove.
+	TempDir string
+	// Grace is how long a process that was told to stop, or that nobody waits
+	// for any more, may take before it is killed. Default 500ms.
+	Grace time.Duration
+	// Starts bounds the processes that start at once; one token is held while
+	// code loads. Pools share it, at the number of cores. nil: no bound.
+	Starts chan struct{}
+	// Log gets the lines that processes print. It is called with a lock held
+	// and must not block. nil: they are dropped.
+	Log func(Line)
+	// Slog gets what an operator should know. nil: nothing.
+	Slog *slog.Logger
+}
+
+// Line is one line that a worker process printed or logged.
+type Line struct {
+	Time time.Time
+	// Level is debug, info, warn or error. Standard output is info; standard
+	// error is warn, since programs use it for progress and complaints alike.
+	Level             string
+	Function, Version string
+	// Worker names the process; unique within the server.
+	Worker string
+	// Invocation and Flow are those of the call during which the line was
+	// printed; empty between calls.
+	Invocation, Flow string
+	Text             string
+}
+
+// Limit is one bound on a process, and whether it holds.
+type Limit struct {
+	// Name is memory, open files, file size, core dumps, hidden directories,
+	// signals, memory of the server, new privileges or death with the server.
+	Name string
+	// Wanted is the bound in words; empty where none was asked for.
+	Wanted string
+	// InForce says that the kernel was told and agreed.
+	InForce bool
+	// How is by what means, or why not.
+	How string
+}
+
+const (
+	defaultMaxOutput = 1 << 20
+	defaultFiles     = 1024
+	defaultFileBytes = 1 << 30
+	defaultStart     = 30 * time.Second
+	defaultIdle      = 5 * time.Minute
+	defaultGrace     = 500 * time.Millisecond
+)
+
+func number[N int | int64 | time.Duration](v *N, d N) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// withDefaults returns p with paths absolute and free of symbolic links where
+// Landlock needs that, or says what is wrong with it.
+func (p Program) withDefaults() (Program, error) {
+	number(&p.MaxOutput, defaultMaxOutput)
+	number(&p.Files, defaultFiles)
+	number(&p.FileBytes, defaultFileBytes)
+	number(&p.StartTimeout, defaultStart)
+	if len(p.Args) == 0 || p.Args[0] == "" {
+		return p, fmt.Errorf("worker of %s: no program to run", p.Function)
+	}
+	var err error
+	if p.Dir, err = realPath(p.Dir); err != nil {
+		return p, fmt.Errorf("worker of %s: directory of the code: %w", p.Function, err)
+	}
+	p.Args = append([]string(nil), p.Args...)
+	if !filepath.IsAbs(p.Args[0]) {
+		p.Args[0] = filepath.Join(p.Dir, p.Args[0])
+	}
+	if p.Hidden, err = realPaths(p.Hidden); err != nil {
+		return p, fmt.Errorf("worker of %s: hidden directory: %w", p.Function, err)
+	}
+	if p.Visible, err = realPaths(p.Visible); err != nil {
+		return p, fmt.Errorf("worker of %s: visible directory: %w", p.Function, err)
+	}
+	return p, nil
+}
+
+func (o Options) withDefaults() (Options, error) {
+	number(&o.Max, max(runtime.NumCPU(), o.Min))
+	number(&o.Idle, defaultIdle)
+	number(&o.Grace, defaultGrace)
+	if o.Min < 0 || o.Max < o.Min {
+		return o, fmt.Errorf("workers: min %d and max %d: want 0 <= min <= max", o.Min, o.Max)
+	}
+	if o.TempDir == "" {
+		o.TempDir = os.TempDir()
+	}
+	if o.Slog == nil {
+		o.Slog = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if o.TempDir, err = realPath(o.TempDir); err != nil {
+		return o, fmt.Errorf("directory for temporary files: %w", err)
+	}
+	return o, nil
+}
+
+func realPath(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}
+
+func realPaths(paths []string) ([]string, error) {
+	out := make([]string, len(paths))
+	for i, path := range paths {
+		var err error
+		if out[i], err = realPath(path); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// environment returns the whole environment of one process.
+func (p *Program) environment(worker, temp string) []string {
+	env := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=" + temp,
+		"TMPDIR=" + temp,
+		"LANG=C.UTF-8",
+	}
+	env = append(env, p.Env...)
+	env = append(env, "RUNNEL_FUNCTION="+p.Function, "RUNNEL_VERSION="+p.Version, "RUNNEL_WORKER="+worker)
+
+	// The kernel passes duplicates on, and languages differ in which they
+	// take: the last entry of a name is the one that counts here.
+	place := make(map[string]int, len(env))
+	out := env[:0:0]
+	for _, entry := range env {
+		name, _, _ := strings.Cut(entry, "=")
+		if i, ok := place[name]; ok {
+			out[i] = entry
+			continue
+		}
+		place[name] = len(out)
+		out = append(out, entry)
+	}
+	return out
+}

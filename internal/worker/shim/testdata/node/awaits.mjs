@@ -1,0 +1,2 @@
+const wait = await Promise.resolve('awaited ');
+export const handler = (event) => wait + event;

@@ -1,0 +1,3 @@
+export const handler = (event) => {
+  return (1,
+};

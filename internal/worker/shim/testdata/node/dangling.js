@@ -1,0 +1,2 @@
+Promise.reject(new RangeError('at load'));
+exports.handler = (event) => event;

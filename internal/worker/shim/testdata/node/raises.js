@@ -1,0 +1,5 @@
+function prepare() {
+  return undefined.table;
+}
+
+exports.table = prepare();

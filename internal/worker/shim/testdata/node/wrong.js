@@ -1,0 +1,2 @@
+exports.number = 3;
+exports.Kind = class {};

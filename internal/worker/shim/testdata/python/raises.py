@@ -1,0 +1,9 @@
+def prepare():
+    return {}["table"]
+
+
+TABLE = prepare()
+
+
+def handler(event):
+    return event

@@ -1,0 +1,5 @@
+import runnel
+
+
+def handler(event):
+    return runnel.MINE

@@ -1,0 +1,3 @@
+def handler(event):
+    return (1,
+    x = 3
