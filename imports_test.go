@@ -52,7 +52,7 @@ var mayImport = []tableLine{
 	{"web/...", nil},
 	{"server/...", []string{".", "internal/...", "pipeline", "web"}},
 	// The internal ones: docs/adr/0007-command-imports.md.
-	{"cmd/...", []string{".", "server", "connector/...", "pipeline", "internal/auth", "internal/queue", "internal/spec", "internal/store"}},
+	{"cmd/...", []string{".", "server", "connector/...", "pipeline", "examples", "internal/auth", "internal/queue", "internal/spec", "internal/store"}},
 	{"examples/...", []string{".", "server", "connector/...", "pipeline"}},
 	{"conformance/...", []string{".", "server"}},
 	{"bench/...", []string{"...", "internal/..."}},
@@ -65,6 +65,7 @@ var onlyIn = []struct {
 	why    string
 }{
 	{"github.com/cockroachdb/pebble", []string{"internal/store/..."}, "no package but internal/store knows the engine (docs/adr/0001-storage-engine.md)"},
+	{"github.com/danielgtaylor/huma", []string{"internal/api/..."}, "doors know HTTP libraries, the core does not (docs/adr/0009-native-api-library.md)"},
 	{"github.com/prometheus", []string{"internal/api/...", "server/..."}, "the core exposes Stats structs (docs/adr/0006-stats-structs.md)"},
 }
 

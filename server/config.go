@@ -54,8 +54,27 @@ type Config struct {
 	// for any region are taken. Default us-east-1.
 	Region string
 
-	// DrainTimeout is how long requests under way may take once the server
-	// is told to stop; then their connections are cut. Default 10s.
+	// SpecFile declares functions, queues and flows (docs/spec.md). It is read
+	// by New, which returns its faults, applied by Run, and again by Reload.
+	// Default: none; what was made through the API, or by an earlier file,
+	// runs on.
+	SpecFile string
+
+	// Watch applies SpecFile again whenever it, or the source of a function
+	// that it names, changes. A fault is logged, and what runs goes on; also
+	// at the start.
+	Watch bool
+
+	// Handlers are functions in Go, by OWNER/NAME, or NAME in the account
+	// default. Flows call them as they call others.
+	Handlers map[string]runnel.Handler
+
+	// SessionLimit is how many calls an account may have under way, of all
+	// its flows and requests. Default 80.
+	SessionLimit int
+
+	// DrainTimeout is how long requests and calls under way may take once the
+	// server is told to stop; then they are cut off. Default 10s.
 	DrainTimeout time.Duration
 
 	// Version is the release that the page, the API and the metrics name.
@@ -72,6 +91,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.DrainTimeout == 0 {
 		c.DrainTimeout = 10 * time.Second
+	}
+	if c.SessionLimit == 0 {
+		c.SessionLimit = 80
+	}
+	if c.Region == "" {
+		c.Region = "us-east-1"
 	}
 	if c.Version == "" {
 		c.Version = "unknown"
@@ -110,6 +135,17 @@ func (c Config) Validate() error {
 	}
 	if c.Region != "" && strings.Trim(c.Region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		fault("region", "%q is not a region: want lower-case letters, digits and hyphens, for example us-east-1", c.Region)
+	}
+	if c.Watch && c.SpecFile == "" {
+		fault("watch", "there is no spec file to watch")
+	}
+	if c.SessionLimit < 0 {
+		fault("session_limit", "%d is negative", c.SessionLimit)
+	}
+	for name, h := range c.Handlers {
+		if h == nil {
+			fault("handlers."+name, "is nil")
+		}
 	}
 	if c.DrainTimeout < 0 {
 		fault("drain_timeout", "%s is negative", c.DrainTimeout)

@@ -109,6 +109,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range queueMetrics {
 		ch <- m.desc
 	}
+	describeFlows(ch)
 	for _, m := range storeMetrics {
 		ch <- m.desc
 	}
@@ -130,6 +131,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			send(m.desc, m.kind, m.value(st), account, name)
 		}
 	}
+	c.collectFlows(ch, send)
 	st := c.server.store.Stats()
 	for _, m := range storeMetrics {
 		send(m.desc, m.kind, m.value(st))

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 
 	"github.com/runnel-io/runnel"
@@ -9,26 +10,36 @@ import (
 )
 
 // queues are the queues as the native API reads them.
-type queues struct{ set *queue.Set }
+type queues struct {
+	set    *queue.Set
+	owners owners
+}
 
 func (a queues) List(account string) []admin.Queue {
 	qs := a.set.List(account, "", "", 0)
 	out := make([]admin.Queue, len(qs))
 	for i, q := range qs {
-		st := q.Stats()
-		settings, modified := q.Settings()
-		out[i] = admin.Queue{
-			Account: account, Name: st.Name.Queue,
-			Visible: st.Depth.Visible, InFlight: st.Depth.InFlight, Delayed: st.Depth.Delayed,
-			Settings: settingsOf(settings),
-			Created:  q.Created(), Modified: modified,
-			Stats: admin.QueueStats{
-				Sent: st.Sent, Received: st.Received, Deleted: st.Deleted,
-				Expired: st.Expired, DeadLettered: st.DeadLettered, Receivers: st.Receivers,
-			},
-		}
+		out[i] = describeQueue(q)
+		// The catalog is in memory; a document of ours that cannot be read is
+		// reported by who changes the queue.
+		out[i].OwnerFile, _ = a.owners.of(context.TODO(), "queue", q.Name().String())
 	}
 	return out
+}
+
+func describeQueue(q *queue.Queue) admin.Queue {
+	st := q.Stats()
+	settings, modified := q.Settings()
+	return admin.Queue{
+		Account: st.Name.Account, Name: st.Name.Queue,
+		Visible: st.Depth.Visible, InFlight: st.Depth.InFlight, Delayed: st.Depth.Delayed,
+		Settings: settingsOf(settings),
+		Created:  q.Created(), Modified: modified,
+		Stats: admin.QueueStats{
+			Sent: st.Sent, Received: st.Received, Deleted: st.Deleted,
+			Expired: st.Expired, DeadLettered: st.DeadLettered, Receivers: st.Receivers,
+		},
+	}
 }
 
 func settingsOf(s queue.Settings) admin.Settings {

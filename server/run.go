@@ -34,7 +34,6 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) run(ctx context.Context) error {
-	s.ready.Store(true)
 	s.log.Info("serving", "url", s.URL(), "dir", s.cfg.Dir, "version", s.cfg.Version)
 	g, ending := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -44,6 +43,16 @@ func (s *Server) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return s.queues.Run(ending) })
+	g.Go(func() error { return s.flows.run(ending) })
+	g.Go(func() error {
+		if err := s.begin(ending); err != nil {
+			return err
+		}
+		if s.cfg.Watch {
+			return s.watch(ending)
+		}
+		return nil
+	})
 	g.Go(func() error {
 		<-ending.Done()
 		return s.drain(context.WithoutCancel(ctx))
@@ -52,14 +61,34 @@ func (s *Server) run(ctx context.Context) error {
 	return errors.Join(err, s.close())
 }
 
+// begin applies the spec file, and then the server is ready.
+func (s *Server) begin(ctx context.Context) error {
+	if s.cfg.SpecFile != "" {
+		switch err := s.Reload(ctx); {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !s.cfg.Watch:
+			return err
+		case err != nil:
+			s.logFaults(err)
+		}
+	}
+	s.ready.Store(true)
+	return nil
+}
+
 // drain ends intake, and waits for the requests under way until the deadline.
 func (s *Server) drain(ctx context.Context) error {
 	s.ready.Store(false)
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
+	close(s.stopping)
 	shut := make(chan error, 1)
 	go func() { shut <- s.http.Shutdown(ctx) }()
+	// Flows first: what they hold is settled or given back to queues that are
+	// still open.
+	<-s.flows.ended
 	// Ends the receives that wait. What is sent from now on is refused, with
 	// an error that clients retry.
 	err := s.queues.Close(ctx)
@@ -68,6 +97,9 @@ func (s *Server) drain(ctx context.Context) error {
 		late = s.http.Close()
 		err = errors.Join(err, late)
 	} else {
+		err = errors.Join(err, late)
+	}
+	if late := s.functions.set.Close(ctx); late != nil && !errors.Is(late, context.DeadlineExceeded) {
 		err = errors.Join(err, late)
 	}
 	s.log.Info("drained", "after", time.Since(start).Round(time.Millisecond))

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
 	"github.com/runnel-io/runnel/internal/api/sqs"
 	"github.com/runnel-io/runnel/internal/auth"
@@ -21,18 +23,23 @@ import (
 
 // Server is a server with its listener and its data. Make one with New.
 type Server struct {
-	cfg      Config
-	log      *slog.Logger
-	listener net.Listener
-	store    *store.Store
-	catalog  *catalog.Catalog
-	queues   *queue.Set
-	auth     *auth.Authenticator
-	http     *http.Server
-	keys     []Key
+	cfg       Config
+	log       *slog.Logger
+	listener  net.Listener
+	store     *store.Store
+	catalog   *catalog.Catalog
+	queues    *queue.Set
+	logs      *logs
+	functions *functions
+	flows     *flows
+	applier   *applier
+	auth      *auth.Authenticator
+	http      *http.Server
+	keys      []Key
 
-	ready  atomic.Bool
-	failed chan error // gets one error, when the store has failed
+	ready    atomic.Bool
+	stopping chan struct{} // closed when the drain begins
+	failed   chan error    // gets one error, when the store has failed
 
 	// requests is held for reading by each request, and for writing from the
 	// moment on when none may use the store any more.
@@ -57,7 +64,12 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, failed: make(chan error, 1)}
+	s := &Server{cfg: cfg, log: cfg.Log, logs: new(logs), failed: make(chan error, 1), stopping: make(chan struct{})}
+	if cfg.SpecFile != "" {
+		if err := CheckSpec(cfg.SpecFile, cfg.Handlers); err != nil {
+			return nil, err
+		}
+	}
 	// The listener comes first: if the port is in use, nothing is written.
 	var err error
 	if s.listener, err = listen(cfg); err != nil {
@@ -109,6 +121,15 @@ func (s *Server) open() (err error) {
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
 		return err
 	}
+	if s.functions, err = openFunctions(context.Background(), &s.cfg, s.catalog, s.logs); err != nil {
+		return err
+	}
+	s.flows = &flows{
+		catalog: s.catalog, queues: s.queues, functions: s.functions, region: s.cfg.Region,
+		sessionLimit: s.cfg.SessionLimit, drain: s.cfg.DrainTimeout,
+		log: slog.New(&tee{Handler: s.log.Handler(), logs: s.logs}), ended: make(chan struct{}),
+	}
+	s.applier = &applier{functions: s.functions, flows: s.flows, queues: s.queues, owners: owners{s.catalog}}
 	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Any: s.cfg.Dev}
 	if s.cfg.Dev {
 		return nil // keys that nobody sees would never be seen
@@ -137,15 +158,22 @@ func (s *Server) URL() string {
 	return "http://" + s.Addr()
 }
 
+// Broker gives the program that the server is part of the queues of an account,
+// as sources and sinks without HTTP. It is used while the server runs.
+func (s *Server) Broker(account string) runnel.Broker { return s.queues.Broker(account) }
+
 // Keys returns the first keys, the admin's before the standard one, if New has
 // made them since the data directory was new. They are not told again later.
 func (s *Server) Keys() []Key { return s.keys }
 
 // handler puts the doors together.
 func (s *Server) handler() http.Handler {
+	functions := functionAPI{s.applier, filepath.Join(s.cfg.Dir, workersDir)}
 	api := &admin.Door{
-		Auth: s.auth, Queues: queues{s.queues}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
+		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
 		Version: s.cfg.Version, Log: s.log,
+		QueueChanges: queueAPI{s.applier}, Functions: functions, Invocations: functions, Applier: functions,
+		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Stopping: s.stopping,
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)

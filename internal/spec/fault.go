@@ -34,6 +34,9 @@ func (f *Fault) Error() string {
 	return text + f.Err.Error()
 }
 
+// Location returns where the fault stands, for doors that tell it in parts.
+func (f *Fault) Location() (file string, line int, path string) { return f.File, f.Line, f.Path }
+
 // Unwrap returns the code and the field error. The code comes first: the
 // error of a hook may have another of its own.
 func (f *Fault) Unwrap() []error {

@@ -2,6 +2,7 @@ package shim_test
 
 import (
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -253,4 +254,16 @@ func TestByHand(t *testing.T) {
 	}
 	p.waitFor(p.out1, "greeting Ada\n")
 	p.drained()
+
+	source, err := os.ReadFile(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual, err := os.ReadFile("../../../docs/handlers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(manual), "```perl\n"+string(source)+"```\n") {
+		t.Error("docs/handlers.md shows another worker than testdata/byhand/worker.pl")
+	}
 }

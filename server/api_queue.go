@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"strings"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/queue"
+)
+
+// queueAPI is the changes of queues, and dead letters, as the native API makes
+// them.
+type queueAPI struct{ *applier }
+
+// Find implements admin.QueueChanges.
+func (a queueAPI) Find(ctx context.Context, account, name string) (admin.Queue, error) {
+	q, err := a.queues.Queue(queue.Name{Account: account, Queue: name})
+	if err != nil {
+		return admin.Queue{}, err
+	}
+	out := describeQueue(q)
+	out.OwnerFile, err = a.owners.of(ctx, "queue", q.Name().String())
+	return out, err
+}
+
+// Put implements admin.QueueChanges.
+func (a queueAPI) Put(ctx context.Context, account string, q runnel.Queue) (admin.Queue, error) {
+	a.one.Lock()
+	defer a.one.Unlock()
+	name := queue.Name{Account: account, Queue: q.Name}
+	if err := a.owners.check(ctx, "queue", name.String(), ""); err != nil {
+		return admin.Queue{}, err
+	}
+	if _, err := putQueue(a.queues, name, q); err != nil {
+		return admin.Queue{}, err
+	}
+	return a.Find(ctx, account, q.Name)
+}
+
+// Delete implements admin.QueueChanges.
+func (a queueAPI) Delete(ctx context.Context, account, name string, force bool) error {
+	a.one.Lock()
+	defer a.one.Unlock()
+	full := queue.Name{Account: account, Queue: name}
+	if err := a.owners.check(ctx, "queue", full.String(), ""); err != nil {
+		return err
+	}
+	if users := a.flows.uses(account, name); len(users) > 0 {
+		return runnel.Errorf(runnel.CodeConflict, "queue %s is used by the flows %s: delete them first", name, strings.Join(users, ", "))
+	}
+	if force {
+		return a.queues.Delete(full)
+	}
+	return a.queues.DeleteEmpty(full)
+}
+
+// Send implements admin.QueueChanges.
+func (a queueAPI) Send(_ context.Context, account, name string, ms []runnel.Message) ([]runnel.MessageID, error) {
+	q, err := a.queues.Queue(queue.Name{Account: account, Queue: name})
+	if err != nil {
+		return nil, err
+	}
+	return q.Send(ms)
+}
+
+// deadLetterAPI is dead letters as the native API reads and redrives them.
+type deadLetterAPI struct{ *applier }
+
+// List implements admin.DeadLetters.
+func (a deadLetterAPI) List(_ context.Context, account string) ([]admin.DeadLetterQueue, error) {
+	flowsOf := make(map[string][]string)
+	for _, f := range a.flows.all(account) {
+		if _, name, err := f.rec.Flow.DeadLetter.Split(); err == nil {
+			flowsOf[name] = append(flowsOf[name], f.rec.Flow.Name)
+		}
+	}
+	qs := a.queues.List(account, "", "", 0)
+	for _, q := range qs {
+		if s, _ := q.Settings(); s.DeadLetter != nil && flowsOf[s.DeadLetter.Queue] == nil {
+			flowsOf[s.DeadLetter.Queue] = []string{}
+		}
+	}
+	var out []admin.DeadLetterQueue
+	for _, q := range qs {
+		names, ok := flowsOf[q.Name().Queue]
+		if !ok {
+			continue
+		}
+		d := admin.DeadLetterQueue{Queue: q.Name().Queue, Flows: names}
+		depth := q.Depth()
+		d.Visible, d.InFlight = depth.Visible, depth.InFlight+depth.Delayed
+		if depth.Visible > 0 {
+			d.Oldest = q.Oldest()
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// Redrive implements admin.DeadLetters.
+func (a deadLetterAPI) Redrive(_ context.Context, account, name string, positions []int64, to string) (admin.Redriven, error) {
+	from := queue.Name{Account: account, Queue: name}
+	q, err := a.queues.Queue(from)
+	if err != nil {
+		return admin.Redriven{}, err
+	}
+	if to != "" {
+		if _, err := a.queues.Queue(queue.Name{Account: account, Queue: to}); err != nil {
+			return admin.Redriven{}, err
+		}
+	}
+	out := admin.Redriven{Moved: []int64{}, Failed: []admin.RedriveFault{}}
+	for _, position := range positions {
+		err := a.redrive(q, position, to)
+		if err == nil {
+			out.Moved = append(out.Moved, position)
+			continue
+		}
+		out.Failed = append(out.Failed, admin.RedriveFault{Position: position, Message: err.Error()})
+	}
+	return out, nil
+}
+
+// redrive moves one message, to where it came from if to is empty.
+func (a deadLetterAPI) redrive(q *queue.Queue, position int64, to string) error {
+	if to == "" {
+		peeked, err := q.Peek(position, 1)
+		if err != nil {
+			return err
+		}
+		if len(peeked) == 0 || peeked[0].Position != position {
+			return runnel.Errorf(runnel.CodeNotFound, "there is no message %d", position)
+		}
+		dead := peeked[0].DeadLetter
+		if dead == nil {
+			return runnel.Errorf(runnel.CodeInvalid, "message %d is no dead letter: say where it should go", position)
+		}
+		var kind string
+		if kind, to, err = runnel.Ref(dead.Source).Split(); err != nil || kind != "queue" {
+			return runnel.Errorf(runnel.CodeInvalid, "message %d came from %q: say to which queue it should go", position, dead.Source)
+		}
+	}
+	return a.queues.Move(q.Name(), position, queue.Name{Account: q.Name().Account, Queue: to})
+}

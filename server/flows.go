@@ -1,0 +1,352 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/catalog"
+	"github.com/runnel-io/runnel/internal/dispatch"
+	"github.com/runnel-io/runnel/internal/queue"
+)
+
+// flows are the flows of a server. What is stored in the catalog is what
+// should run; what runs follows it.
+type flows struct {
+	catalog      *catalog.Catalog
+	queues       *queue.Set
+	functions    *functions
+	region       string
+	sessionLimit int
+	drain        time.Duration
+	log          *slog.Logger
+	ended        chan struct{} // closed when run has returned
+
+	// changing is held from the check of a change until what runs has followed.
+	changing sync.Mutex
+
+	mu       sync.Mutex  // guards all below
+	start    func(*flow) // nil while the server does not run
+	running  map[string]*flow
+	sessions map[string]*dispatch.Slots // by account
+}
+
+// kindFlow is the catalog's kind of flows; names are ACCOUNT/NAME.
+const kindFlow = "flow"
+
+// run starts the stored flows, and returns when ctx has ended and all have
+// drained.
+func (fs *flows) run(ctx context.Context) error {
+	defer close(fs.ended)
+	var all sync.WaitGroup
+	start := func(f *flow) {
+		ctx, stop := context.WithCancel(ctx)
+		f.stop = stop
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			defer stop()
+			f.run(ctx)
+		}()
+	}
+	records, err := fs.records(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	fs.changing.Lock()
+	fs.mu.Lock()
+	fs.start = start
+	fs.mu.Unlock()
+	for _, rec := range records {
+		fs.launch(rec)
+	}
+	fs.changing.Unlock()
+	<-ctx.Done()
+	fs.changing.Lock()
+	fs.mu.Lock()
+	fs.start = nil
+	fs.mu.Unlock()
+	fs.changing.Unlock()
+	all.Wait()
+	return nil
+}
+
+// launch starts a flow. Caller holds changing.
+func (fs *flows) launch(rec flowRecord) {
+	f := &flow{
+		rec: rec, paused: rec.Paused, done: make(chan struct{}),
+		make: func() (*dispatch.Flow, error) { return fs.open(rec) },
+		log:  fs.log.With("flow", rec.Flow.Name, "function", rec.Flow.Call),
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.running == nil {
+		fs.running = make(map[string]*flow)
+	}
+	fs.running[rec.name()] = f
+	if fs.start == nil {
+		close(f.done)
+		f.stop = func() {}
+		return
+	}
+	fs.start(f)
+}
+
+// halt drains a flow and returns when it has ended. Caller holds changing.
+func (fs *flows) halt(name string) {
+	fs.mu.Lock()
+	f := fs.running[name]
+	fs.mu.Unlock()
+	if f == nil {
+		return
+	}
+	f.stop()
+	<-f.done
+	fs.mu.Lock()
+	delete(fs.running, name)
+	fs.mu.Unlock()
+}
+
+// flow returns a flow by its account and name.
+func (fs *flows) flow(account, name string) (*flow, error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f, ok := fs.running[account+"/"+name]; ok {
+		return f, nil
+	}
+	return nil, runnel.Errorf(runnel.CodeNotFound, "there is no flow %q", name)
+}
+
+// all returns the flows of an account, by name; of all where account is empty.
+func (fs *flows) all(account string) []*flow {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	var out []*flow
+	for _, name := range slices.Sorted(maps.Keys(fs.running)) {
+		if account == "" || strings.HasPrefix(name, account+"/") {
+			out = append(out, fs.running[name])
+		}
+	}
+	return out
+}
+
+// slots are the calls that an account may have under way.
+func (fs *flows) slots(account string) *dispatch.Slots {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.sessions == nil {
+		fs.sessions = make(map[string]*dispatch.Slots)
+	}
+	s := fs.sessions[account]
+	if s == nil {
+		s = dispatch.NewSlots(fs.sessionLimit)
+		fs.sessions[account] = s
+	}
+	return s
+}
+
+// records returns the stored flows.
+func (fs *flows) records(ctx context.Context) ([]flowRecord, error) {
+	documents, err := fs.catalog.List(ctx, kindFlow)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]flowRecord, len(documents))
+	for i, d := range documents {
+		if err := json.Unmarshal(d.Value, &out[i]); err != nil {
+			return nil, fmt.Errorf("read flow %s: %w", d.Name, err)
+		}
+	}
+	return out, nil
+}
+
+// put stores a flow and makes what runs follow: a changed flow drains, and the
+// new one begins where it ended. It says what it did: created, changed,
+// unchanged.
+func (fs *flows) put(ctx context.Context, rec flowRecord) (action string, err error) {
+	fs.changing.Lock()
+	defer fs.changing.Unlock()
+	old, version, err := fs.stored(ctx, rec.name())
+	if err != nil {
+		return "", err
+	}
+	action = created
+	if version > 0 {
+		rec.Paused = old.Paused
+		if same(old, rec) {
+			return unchanged, nil
+		}
+		action = changed
+	}
+	if err := fs.store(ctx, rec, version); err != nil {
+		return "", err
+	}
+	if version > 0 && same(old.Flow, rec.Flow) {
+		fs.mu.Lock()
+		if f := fs.running[rec.name()]; f != nil {
+			f.rec = rec // it only changed hands
+		}
+		fs.mu.Unlock()
+		return action, nil
+	}
+	fs.halt(rec.name())
+	fs.launch(rec)
+	return action, nil
+}
+
+// What a change did.
+const (
+	created   = "created"
+	changed   = "changed"
+	removed   = "removed"
+	unchanged = "unchanged"
+)
+
+// same compares two values by their JSON.
+func same[T any](a, b T) bool {
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return errors.Join(err1, err2) == nil && string(x) == string(y)
+}
+
+// stored returns a stored flow, and its version; 0 if there is none.
+func (fs *flows) stored(ctx context.Context, name string) (rec flowRecord, version uint64, err error) {
+	d, err := fs.catalog.Get(ctx, kindFlow, name)
+	if runnel.CodeOf(err) == runnel.CodeNotFound {
+		return rec, 0, nil
+	}
+	if err != nil {
+		return rec, 0, err
+	}
+	return rec, d.Version, json.Unmarshal(d.Value, &rec)
+}
+
+func (fs *flows) store(ctx context.Context, rec flowRecord, version uint64) error {
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("encode flow %s: %w", rec.name(), err)
+	}
+	_, err = fs.catalog.Put(ctx, kindFlow, rec.name(), value, version)
+	return err
+}
+
+// remove drains a flow and forgets it.
+func (fs *flows) remove(ctx context.Context, name string) error {
+	fs.changing.Lock()
+	defer fs.changing.Unlock()
+	_, version, err := fs.stored(ctx, name)
+	if err != nil {
+		return err
+	}
+	if version == 0 {
+		_, short, _ := strings.Cut(name, "/")
+		return runnel.Errorf(runnel.CodeNotFound, "there is no flow %q", short)
+	}
+	if err := fs.catalog.Delete(ctx, kindFlow, name, version); err != nil {
+		return err
+	}
+	fs.halt(name)
+	return nil
+}
+
+// pause pauses or resumes a flow, and remembers it.
+func (fs *flows) pause(ctx context.Context, account, name string, paused bool) error {
+	fs.changing.Lock()
+	defer fs.changing.Unlock()
+	f, err := fs.flow(account, name)
+	if err != nil {
+		return err
+	}
+	rec, version, err := fs.stored(ctx, f.rec.name())
+	if err != nil {
+		return err
+	}
+	if rec.Paused != paused {
+		rec.Paused = paused
+		if err := fs.store(ctx, rec, version); err != nil {
+			return err
+		}
+	}
+	f.pause(paused)
+	return nil
+}
+
+// uses says which flows of an account use a queue.
+func (fs *flows) uses(account, queueName string) []string {
+	ref := runnel.Ref("queue:" + queueName)
+	var out []string
+	for _, f := range fs.all(account) {
+		if r := f.rec.Flow; r.From == ref || r.DeadLetter == ref || slices.Contains(r.To, ref) {
+			out = append(out, r.Name)
+		}
+	}
+	return out
+}
+
+// calls says which flows call a function.
+func (fs *flows) calls(function string) []string {
+	var out []string
+	for _, f := range fs.all("") {
+		if name, _, _ := strings.Cut(f.rec.Flow.Call, "@"); name == function {
+			out = append(out, f.rec.Flow.Name)
+		}
+	}
+	return out
+}
+
+// arn is the ARN of a queue.
+func (fs *flows) arn(name queue.Name) string {
+	id := "000000000000"
+	if a, err := fs.catalog.Account(context.TODO(), name.Account); err == nil {
+		id = a.ID
+	}
+	return "arn:aws:sqs:" + fs.region + ":" + id + ":" + name.Queue
+}
+
+// complete fills in what a flow of the API leaves out, makes its dead-letter
+// queue if that is the implied one, and checks its references.
+func (fs *flows) complete(account string, f runnel.Flow) (runnel.Flow, error) {
+	if !strings.Contains(f.Call, "/") && f.Call != "" {
+		f.Call = account + "/" + f.Call
+	}
+	if err := f.Validate(); err != nil {
+		return f, err
+	}
+	if err := dispatch.CheckFilter(f.Filter); err != nil {
+		return f, &runnel.FieldError{Path: "filter", Err: err}
+	}
+	rec := flowRecord{Account: account, Flow: f}
+	source, err := fs.source(rec)
+	if err != nil {
+		return f, &runnel.FieldError{Path: "from", Err: err}
+	}
+	implied := runnel.Ref("queue:" + f.Name + "-dead")
+	if f.DeadLetter == "" {
+		f.DeadLetter = implied
+		if settings, _ := source.Settings(); settings.DeadLetter != nil {
+			f.DeadLetter = runnel.Ref("queue:" + settings.DeadLetter.Queue)
+		}
+	}
+	if f.DeadLetter == f.From {
+		return f, &runnel.FieldError{Path: "dead_letter", Err: errors.New("is the source: a message that was given up would come again")}
+	}
+	if f.DeadLetter == implied {
+		_, name, _ := implied.Split()
+		if _, _, err := fs.queues.Create(queue.Name{Account: account, Queue: name}, queue.Defaults()); err != nil {
+			return f, &runnel.FieldError{Path: "dead_letter", Err: err}
+		}
+	}
+	rec.Flow = f
+	if _, err := fs.open(rec); err != nil {
+		return f, err
+	}
+	return f, nil
+}

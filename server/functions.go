@@ -1,0 +1,237 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/catalog"
+	"github.com/runnel-io/runnel/internal/function"
+	"github.com/runnel-io/runnel/internal/worker"
+	"github.com/runnel-io/runnel/internal/worker/shim"
+)
+
+// Folders of the data directory, besides those of the store.
+const (
+	functionsDir = "functions" // code of versions; internal/function keeps cache beside it
+	shimsDir     = "shims"     // written anew at each start
+	workersDir   = "workers"   // private directories of processes; emptied at each start
+)
+
+// functions are the functions that have versions and workers, and the Go
+// handlers of the program that the server is part of.
+type functions struct {
+	set      *function.Set
+	handlers map[string]runnel.Handler // by OWNER/NAME
+}
+
+// openFunctions opens the functions of a data directory.
+func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs) (*functions, error) {
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("open functions: %w", err)
+	}
+	shims, workers := filepath.Join(dir, shimsDir), filepath.Join(dir, workersDir)
+	for _, old := range []string{shims, workers} {
+		if err := os.RemoveAll(old); err != nil {
+			return nil, fmt.Errorf("remove what an earlier process left: %w", err)
+		}
+	}
+	if err := os.MkdirAll(workers, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of workers: %w", err)
+	}
+	if err := os.CopyFS(shims, shim.Files()); err != nil {
+		return nil, fmt.Errorf("write the shims: %w", err)
+	}
+	f := &functions{handlers: make(map[string]runnel.Handler)}
+	for name, h := range cfg.Handlers {
+		f.handlers[fullName(name)] = h
+	}
+	f.set, err = function.Open(ctx, function.Options{
+		Dir: filepath.Join(dir, functionsDir),
+		Runner: &runner{
+			options: worker.Options{
+				TempDir: workers,
+				Starts:  make(chan struct{}, runtime.NumCPU()),
+				Log:     func(line worker.Line) { l.add(logLine(line)) },
+				Slog:    cfg.Log,
+			},
+			hidden: []string{dir},
+		},
+		Records: functionRecords{c},
+		Shims: function.Shims{Dir: shims, Argv: func(r runnel.Runtime, interpreter string) []string {
+			return shim.Command(r, interpreter, shims)
+		}},
+		Log: cfg.Log,
+		BuildLog: func(name, line string) {
+			l.add(admin.LogLine{Time: time.Now(), Level: "info", Function: name, Text: "build: " + line})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// fullName gives a bare name of a function the account that it belongs to.
+func fullName(name string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	return catalog.DefaultAccount + "/" + name
+}
+
+// goHandler returns the Go handler that a reference names, or nil.
+func (f *functions) goHandler(ref string) runnel.Handler {
+	name, _, _ := strings.Cut(ref, "@")
+	return f.handlers[fullName(name)]
+}
+
+// exists says whether there is a function of this name.
+func (f *functions) exists(name string) bool {
+	if f.goHandler(name) != nil {
+		return true
+	}
+	_, _, err := f.set.Resolve(name)
+	return err == nil
+}
+
+// runner starts the workers of functions: internal/worker as internal/function
+// wants it.
+type runner struct {
+	options worker.Options
+	hidden  []string
+}
+
+// Start implements function.Runner.
+func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers) (function.Pool, error) {
+	opt := r.options
+	opt.Min, opt.Max, opt.Idle = w.Min, w.Max, w.Idle
+	pool, err := worker.Start(ctx, worker.Program{
+		Function: p.Function, Version: p.Version, Dir: p.Dir, Args: p.Args, Env: p.Env,
+		Memory: p.Memory, MaxOutput: p.MaxOutput, StartTimeout: p.StartTimeout,
+		Hidden: r.hidden, Visible: p.Visible,
+	}, opt)
+	if err != nil {
+		return nil, err
+	}
+	return workers{pool}, nil
+}
+
+// workers is a pool as internal/function wants it.
+type workers struct{ pool *worker.Pool }
+
+func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
+	call, release, err := w.pool.Acquire(ctx)
+	if errors.Is(err, worker.ErrDraining) {
+		err = fmt.Errorf("%w: %w", function.ErrDraining, err)
+	}
+	return call, release, err
+}
+
+func (w workers) Resize(n runnel.Workers)         { w.pool.Resize(n.Min, n.Max, n.Idle) }
+func (w workers) Drain(ctx context.Context) error { return w.pool.Drain(ctx) }
+
+func (w workers) Stats() function.PoolStats {
+	s := w.pool.Stats()
+	return function.PoolStats{
+		Min: s.Min, Max: s.Max, Idle: s.Idle, Busy: s.Busy, Starting: s.Starting,
+		Calls: uint64(s.Calls), Errors: uint64(s.Errors), Timeouts: uint64(s.Timeouts), Crashes: uint64(s.Crashes),
+		OutOfMemory: uint64(s.OutOfMemory), Starts: uint64(s.Starts), LastError: s.LastError,
+	}
+}
+
+func (w workers) Limits() []function.Limit {
+	limits := w.pool.Limits()
+	out := make([]function.Limit, len(limits))
+	for i, l := range limits {
+		out[i] = function.Limit(l)
+	}
+	return out
+}
+
+func logLine(l worker.Line) admin.LogLine {
+	return admin.LogLine{
+		Time: l.Time, Level: l.Level, Function: l.Function, Version: l.Version, Worker: l.Worker,
+		Invocation: l.Invocation, Flow: l.Flow, Text: l.Text,
+	}
+}
+
+// kindFunction is the catalog's kind of functions' records.
+const kindFunction = "function"
+
+// functionRecords keeps the records of functions in the catalog.
+type functionRecords struct{ catalog *catalog.Catalog }
+
+// List implements function.Records.
+func (r functionRecords) List(ctx context.Context) ([]function.Record, error) {
+	documents, err := r.catalog.List(ctx, kindFunction)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]function.Record, len(documents))
+	for i, d := range documents {
+		if err := json.Unmarshal(d.Value, &out[i]); err != nil {
+			return nil, fmt.Errorf("read function %s: %w", d.Name, err)
+		}
+	}
+	return out, nil
+}
+
+// Put implements function.Records.
+func (r functionRecords) Put(ctx context.Context, rec function.Record) error {
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return fmt.Errorf("encode function %s: %w", rec.Name, err)
+	}
+	version, err := documentVersion(ctx, r.catalog, kindFunction, rec.Name)
+	if err != nil {
+		return err
+	}
+	_, err = r.catalog.Put(ctx, kindFunction, rec.Name, value, version)
+	return err
+}
+
+// Delete implements function.Records.
+func (r functionRecords) Delete(ctx context.Context, name string) error {
+	return deleteDocument(ctx, r.catalog, kindFunction, name)
+}
+
+// documentVersion returns the version of a document, 0 if there is none.
+func documentVersion(ctx context.Context, c *catalog.Catalog, kind, name string) (uint64, error) {
+	d, err := c.Get(ctx, kind, name)
+	if runnel.CodeOf(err) == runnel.CodeNotFound {
+		return 0, nil
+	}
+	return d.Version, err
+}
+
+// deleteDocument deletes a document if there is one.
+func deleteDocument(ctx context.Context, c *catalog.Catalog, kind, name string) error {
+	version, err := documentVersion(ctx, c, kind, name)
+	if err != nil || version == 0 {
+		return err
+	}
+	return c.Delete(ctx, kind, name, version)
+}
+
+// sourceOf opens the code of a function that a file declares.
+func sourceOf(dir string, f runnel.Function) (fs.FS, error) {
+	path := f.Source
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	return function.Source(path)
+}
+
+var _ slog.Handler = (*tee)(nil)
