@@ -20,7 +20,10 @@ type call struct {
 // whenever a message came, a call ended, a slot became free or a batch waited
 // long enough. Caller holds mu.
 func (f *Flow) pump() {
-	for f.called < f.flow.Concurrency && f.ready.n > 0 && !f.draining {
+	for f.called < f.flow.Concurrency && !f.draining {
+		if f.dropReady(); f.ready.n == 0 {
+			return
+		}
 		now := time.Now()
 		if wait := f.batchWait(now); wait > 0 {
 			f.armWindow(wait)
@@ -29,7 +32,7 @@ func (f *Flow) pump() {
 		if f.cfg.Slots != nil && !f.cfg.Slots.take(f) {
 			return
 		}
-		c := &call{items: f.nextBatch()}
+		c := &call{items: f.nextBatch(now)}
 		ctx, cancel := context.WithCancelCause(f.work)
 		c.cancel = cancel
 		for _, it := range c.items {
@@ -41,11 +44,24 @@ func (f *Flow) pump() {
 	}
 }
 
+// dropReady takes out what is first and whose lease was lost while it waited.
+// Caller holds mu.
+func (f *Flow) dropReady() {
+	for it := f.ready.first; it != nil && it.lost; it = f.ready.first {
+		f.ready.pop()
+		f.parked -= len(it.d.Body)
+		f.concludeSoon([]outcome{{item: it, verdict: runnel.Release}})
+	}
+}
+
 // batchWait is how long the next call should wait for its batch to fill.
 // Caller holds mu.
 func (f *Flow) batchWait(now time.Time) time.Duration {
-	first := f.ready.first
-	if f.flow.Batch.Window == 0 || f.ready.n >= f.flow.Batch.Size || first.alone || f.room().Messages == 0 {
+	first, n := f.ready.first, f.ready.n
+	if f.together() {
+		n += f.waiting
+	}
+	if f.flow.Batch.Window == 0 || n >= f.flow.Batch.Size || first.alone || f.room().Messages == 0 {
 		return 0
 	}
 	return first.received.Add(f.flow.Batch.Window).Sub(now)
@@ -66,34 +82,31 @@ func (f *Flow) armWindow(wait time.Duration) {
 
 // nextBatch takes the messages of the next call from those that are ready. Of
 // a key there is one, unless the function gets a list: then those that wait
-// behind it may follow it in the same call. Caller holds mu.
-func (f *Flow) nextBatch() []*item {
-	take := func(items []*item) []*item {
-		it := f.ready.pop()
-		f.parked -= len(it.d.Body)
-		return append(items, it)
-	}
-	if f.ready.first.alone {
-		return take(make([]*item, 0, 1))
-	}
+// behind it may follow it in the same call. There is a ready one. Caller holds
+// mu.
+func (f *Flow) nextBatch(now time.Time) []*item {
 	size := f.flow.Batch.Size
 	items := make([]*item, 0, min(size, f.ready.n))
 	bytes := 0
-	for len(items) < size && f.ready.n > 0 && !f.ready.first.alone {
-		if bytes += len(f.ready.first.d.Body); bytes > maxBatchBytes && len(items) > 0 {
+	for len(items) < size && f.ready.n > 0 {
+		it := f.ready.first
+		if len(items) > 0 && (it.lost || it.alone || bytes+len(it.d.Body) > maxBatchBytes) {
 			break
 		}
-		items = take(items)
-		if !f.together() {
-			continue
+		f.ready.pop()
+		f.parked -= len(it.d.Body)
+		bytes += len(it.d.Body)
+		items = append(items, it)
+		if it.alone {
+			break
 		}
-		for key := items[len(items)-1].key; len(items) < size; {
-			it := f.nextOf(key)
-			if it == nil {
+		for f.together() && len(items) < size && bytes < maxBatchBytes {
+			behind := f.nextOf(it.key, now)
+			if behind == nil {
 				break
 			}
-			bytes += len(it.d.Body)
-			items = append(items, it)
+			bytes += len(behind.d.Body)
+			items = append(items, behind)
 		}
 	}
 	return items

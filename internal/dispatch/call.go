@@ -31,58 +31,79 @@ func (f *Flow) run(ctx context.Context, c *call, started time.Time) {
 	for _, it := range c.items {
 		f.stats.wait.record(started.Sub(it.received))
 	}
-	place, err := f.acquire(ctx)
+	place, after, err := f.acquire(ctx, c)
 	if err != nil {
-		after := f.noPlace(ctx, err)
 		f.callEnded(c, false)
 		f.conclude(released(c.items, after))
 		return
 	}
+	for _, it := range c.items {
+		it.version = place.Version
+	}
 	results, err := f.invoke(ctx, c, place)
 	place.Release()
-	again := f.callEnded(c, f.mustSplit(c, err))
-	if again {
+	if f.callEnded(c, f.mustSplit(c, err)) {
 		return
 	}
-	f.conclude(f.judge(ctx, c, place.Version, results, err))
+	f.conclude(f.judge(ctx, c, results, err))
 }
 
-// acquire waits for the right to one call.
-func (f *Flow) acquire(ctx context.Context) (runnel.Place[runnel.Handler], error) {
+// acquire waits for the right to one call. On an error it says when its
+// messages come again.
+func (f *Flow) acquire(ctx context.Context, c *call) (place runnel.Place[runnel.Handler], after time.Duration, err error) {
 	if f.capacity == nil {
-		return runnel.Place[runnel.Handler]{Call: f.cfg.Handler, Release: func() {}}, nil
+		return runnel.Place[runnel.Handler]{Call: f.cfg.Handler, Release: func() {}}, 0, nil
 	}
+	f.mu.Lock()
+	if f.draining {
+		f.mu.Unlock()
+		return place, 0, ErrStopping
+	}
+	f.placing[c] = true
+	f.mu.Unlock()
 	wait := placeWait
 	if f.flow.WhenBusy == runnel.BusyRequeue {
 		wait = requeueWait
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	f.callers.Add(1)
-	place, err := f.capacity.Acquire(ctx)
-	f.callers.Add(-1)
-	if err == nil {
-		f.outOfTrouble("function")
-	}
-	return place, err
-}
-
-// noPlace says when the messages of a call come again that found no place.
-func (f *Flow) noPlace(ctx context.Context, err error) time.Duration {
+	place, err = f.capacity.Acquire(bounded)
+	f.mu.Lock()
+	delete(f.placing, c)
+	f.mu.Unlock()
 	switch {
+	case err == nil && ctx.Err() != nil: // too late
+		place.Release()
+		return place, 0, context.Cause(ctx)
+	case err == nil:
+		f.outOfTrouble("function")
+		return place, 0, nil
 	case ctx.Err() != nil: // lease lost, or stopping
-		return 0
-	case errors.Is(err, context.DeadlineExceeded):
+		return place, 0, err
+	case bounded.Err() != nil:
 		f.stats.busy.Add(1)
 		if f.flow.WhenBusy == runnel.BusyRequeue {
-			return f.flow.RequeueDelay
+			after = f.flow.RequeueDelay
 		}
-		return 0
+		return place, after, err
 	}
 	if f.inTrouble("function", err) {
 		f.log.Error("the function cannot be called, its messages wait in the source", "after", noPlaceDelay, "err", err)
 	}
-	return noPlaceDelay
+	f.rest(noPlaceDelay)
+	return place, noPlaceDelay, err
+}
+
+// rest lets the intake receive nothing for a while.
+func (f *Flow) rest(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.restUntil = time.Now().Add(d)
+	if f.rested == nil {
+		f.rested = time.AfterFunc(d, f.moreRoom)
+		return
+	}
+	f.rested.Reset(d)
 }
 
 // invoke makes the call.
@@ -91,7 +112,7 @@ func (f *Flow) invoke(ctx context.Context, c *call, place runnel.Place[runnel.Ha
 	first := c.items[0]
 	meta := &runnel.Call{
 		Flow: f.flow.Name, Message: first.d.ID, Attempt: first.attempt,
-		Invocation: f.nonce + "-" + strconv.FormatUint(f.invoked.Add(1), 10),
+		Invocation: f.invocation(),
 	}
 	ms := make([]runnel.Message, len(c.items))
 	meta.Attempts = make([]int, len(c.items))
@@ -109,18 +130,35 @@ func (f *Flow) invoke(ctx context.Context, c *call, place runnel.Place[runnel.Ha
 	f.stats.calls.Add(1)
 	results, err := protect(runnel.WithCall(ctx, meta), place.Call, ms)
 	f.stats.run.record(time.Since(start))
+	if err == nil && len(results) != len(ms) {
+		return nil, &runnel.FunctionError{Kind: runnel.KindOutput, Message: fmt.Sprintf("%d answers for %d messages", len(results), len(ms))}
+	}
+	if ctx.Err() == nil {
+		return results, err
+	}
+	// A handler may hand on what its context told it, of the call or of each
+	// message.
+	timeout := errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+	ended := func(err error) bool {
+		return err != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+	}
+	cut := ended(err)
+	for i := range results {
+		cut = cut || timeout && ended(results[i].Err)
+	}
 	switch {
-	case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		// A handler that hands on what its context told it.
-		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-			err = &runnel.FunctionError{Kind: runnel.KindTimeout, Message: fmt.Sprintf("no answer within %s", place.Timeout), Stack: ""}
-		} else {
-			err = runnel.ErrInterrupted
-		}
-	case err == nil && len(results) != len(ms):
-		err = &runnel.FunctionError{Kind: runnel.KindOutput, Message: fmt.Sprintf("%d answers for %d messages", len(results), len(ms))}
+	case cut && timeout:
+		return nil, &runnel.FunctionError{Kind: runnel.KindTimeout, Message: fmt.Sprintf("no answer within %s", place.Timeout)}
+	case cut:
+		return nil, runnel.ErrInterrupted
 	}
 	return results, err
+}
+
+// invocation returns the id of a call: unique, since the nonce is random.
+func (f *Flow) invocation() string {
+	var room [32]byte
+	return string(strconv.AppendUint(append(append(room[:0], f.nonce...), '-'), f.invoked.Add(1), 10))
 }
 
 // protect calls the handler; a panic is its error. This is the only place where
@@ -161,12 +199,7 @@ func (f *Flow) callEnded(c *call, split bool) bool {
 	f.called--
 	split = split && !f.draining
 	if split {
-		for i := len(c.items) - 1; i >= 0; i-- {
-			it := c.items[i]
-			it.alone, it.call = true, nil
-			f.parked += len(it.d.Body)
-			f.ready.pushFront(it)
-		}
+		f.split(c)
 	} else {
 		f.settling += len(c.items)
 	}
@@ -179,6 +212,30 @@ func (f *Flow) callEnded(c *call, split bool) bool {
 	f.mu.Unlock()
 	f.moreRoom()
 	return split
+}
+
+// split puts the messages of a call back, each to be called alone. Of those of
+// one key the first is ready, and the others wait for it. Caller holds mu.
+func (f *Flow) split(c *call) {
+	leads := make(map[string]*item)
+	for _, it := range c.items {
+		if it.key != "" && leads[it.key] == nil {
+			leads[it.key] = it
+		}
+	}
+	for i := len(c.items) - 1; i >= 0; i-- {
+		it := c.items[i]
+		it.alone, it.call = true, nil
+		f.parked += len(it.d.Body)
+		if it.key == "" || leads[it.key] == it {
+			f.ready.pushFront(it)
+			continue
+		}
+		l := f.lines[it.key]
+		l.end(it)
+		l.waiting.pushFront(it)
+		f.waiting++
+	}
 }
 
 // childTrace returns the trace context of a call on a message: the trace of

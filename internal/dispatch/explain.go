@@ -45,24 +45,28 @@ func (f *Flow) Explain() []Reason {
 		add(code, t.times, "%s: %d failures since %s, the last: %v", station, t.times, t.since.UTC().Format(time.RFC3339), t.err)
 	}
 	now := time.Now()
-	held, queued := 0, 0
+	held, away := 0, 0
 	var next time.Time
 	for _, l := range f.lines {
-		if l.head != "" && now.Before(l.heldUntil) {
+		first := f.earliest(l)
+		if first == nil {
+			continue
+		}
+		away += len(l.away)
+		if l.turns == nil {
 			held++
-			if next.IsZero() || l.headDue.Before(next) {
-				next = l.headDue
+			if next.IsZero() || first.due.Before(next) {
+				next = first.due
 			}
 		}
-		queued += l.waiting.n
 	}
 	if held > 0 {
 		add("back_off", held, "%d keys wait for a message that was given back; the first comes again in %s", held, max(next.Sub(now), 0).Round(time.Millisecond))
 	}
-	if queued > 0 {
-		add("order", queued, "%d messages wait for an earlier one of their key", queued)
+	if n := f.waiting + away - held; n > 0 {
+		add("order", n, "%d messages wait for an earlier one of their key, %d of them in the source", n, away-held)
 	}
-	if n := int(f.callers.Load()); n > 0 {
+	if n := len(f.placing); n > 0 {
 		add("busy", n, "%d of %d calls wait for a free worker: more workers, or a faster function", n, f.called)
 	}
 	if f.called >= f.flow.Concurrency {
@@ -80,19 +84,25 @@ func (f *Flow) Explain() []Reason {
 }
 
 // inTrouble notes that a station failed, and says whether an operator should
-// hear of it: the first time, and then when it has gone on for as long again.
+// hear of it: at first, after a minute, and then when it has gone on for as long
+// again.
 func (f *Flow) inTrouble(station string, err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	now := time.Now()
 	t, ok := f.trouble[station]
 	if !ok {
-		t.since = time.Now()
+		t.since = now
 	}
 	t.err = err
 	t.times++
+	tell := !now.Before(t.nextLine)
+	if tell {
+		t.nextLine = now.Add(max(time.Minute, now.Sub(t.since)))
+	}
 	f.trouble[station] = t
 	f.troubled.Store(int64(len(f.trouble)))
-	return t.times&(t.times-1) == 0
+	return tell
 }
 
 // outOfTrouble notes that a station works again.

@@ -60,7 +60,7 @@ func compileFilter(text string) (*filter, error) {
 
 // passes says whether a message is for the flow. An expression that fails on
 // it is an error of the message.
-func (f *filter) passes(it *item) (bool, error) {
+func (f *filter) passes(it *item) (bool, *runnel.FunctionError) {
 	if f == nil {
 		return true, nil
 	}

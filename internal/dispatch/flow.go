@@ -29,9 +29,10 @@ type Config struct {
 	// DeadLetter is what Flow.DeadLetter names; nil if the source has a
 	// dead-letter place of its own.
 	DeadLetter runnel.Sink
-	// Handler answers. If it is a runnel.Capacity, it is asked for a place
-	// before each call.
-	Handler runnel.Handler
+	// Handler answers, or Capacity is asked for who does before each call: one
+	// of the two. A Handler that is a runnel.Capacity is asked as well.
+	Handler  runnel.Handler
+	Capacity runnel.Capacity
 	// Slots are the calls that the account may have under way. nil: no limit
 	// but the flow's own.
 	Slots *Slots
@@ -61,7 +62,6 @@ type Flow struct {
 	endWork    context.CancelCauseFunc
 	stats      counters
 	invoked    atomic.Uint64
-	callers    atomic.Int64 // calls that wait for a place
 	troubled   atomic.Int64 // len(trouble)
 
 	mu        sync.Mutex // guards all below
@@ -69,24 +69,36 @@ type Flow struct {
 	paused    bool
 	draining  bool
 	ready     itemList         // may be called as soon as there is a slot
-	lines     map[string]*line // of keys with a message inside, or held
+	lines     map[string]*line // of keys with a message inside, or away
 	waiting   int              // messages in lines
 	parked    int              // bytes of ready and waiting
+	away      int              // messages that were given back for their order
+	asked     time.Time        // when the last receive began that has ended
 	called    int              // calls under way
-	settling  int              // messages of calls that ended
+	placing   map[*call]bool   // of them, those that wait for a place
+	settling  int              // messages whose results are being stored, or that are given back
+	restUntil time.Time        // nothing is received before: nobody can be called
 	leases    leaseHeap
 	keeperDue time.Time     // when the keeper of leases looks next
 	leaseWake chan struct{} // capacity 1: it should look now
 	windowed  *time.Timer   // for a batch to fill
-	failures  map[runnel.MessageID]int
+	rested    *time.Timer   // for restUntil
+	failures  map[runnel.MessageID]failures
 	trouble   map[string]trouble // what keeps the flow from moving, by station
 }
 
 // trouble is why a station fails again and again.
 type trouble struct {
-	err   error
-	since time.Time
-	times int
+	err      error
+	since    time.Time
+	times    int
+	nextLine time.Time // when an operator is told again
+}
+
+// failures are those of one message, where its source does not count them.
+type failures struct {
+	n     int
+	first time.Time
 }
 
 // New returns a flow that is ready to run, or says what is wrong with its
@@ -104,7 +116,7 @@ func New(cfg Config) (*Flow, error) {
 	f := &Flow{
 		cfg: cfg, flow: cfg.Flow, log: cfg.Log.With("flow", cfg.Flow.Name, "function", cfg.Flow.Call),
 		roomFree: make(chan struct{}, 1), leaseWake: make(chan struct{}, 1),
-		lines: make(map[string]*line), failures: make(map[runnel.MessageID]int), trouble: make(map[string]trouble),
+		lines: make(map[string]*line), placing: make(map[*call]bool), failures: make(map[runnel.MessageID]failures), trouble: make(map[string]trouble),
 		joined: make([]bool, len(cfg.Sinks)),
 	}
 	var err error
@@ -113,14 +125,16 @@ func New(cfg Config) (*Flow, error) {
 	}
 	f.extender, _ = cfg.Source.(runnel.Extender)
 	f.transactor, _ = cfg.Source.(runnel.Transactor)
-	f.capacity, _ = cfg.Handler.(runnel.Capacity)
+	if f.capacity = cfg.Capacity; f.capacity == nil {
+		f.capacity, _ = cfg.Handler.(runnel.Capacity)
+	}
 	if f.transactor != nil {
 		for i, sink := range cfg.Sinks {
 			f.joined[i] = f.transactor.Joins(sink)
 		}
 		f.deadJoined = cfg.DeadLetter != nil && f.transactor.Joins(cfg.DeadLetter)
 	}
-	var nonce [4]byte
+	var nonce [8]byte
 	_, _ = rand.Read(nonce[:]) // never fails
 	f.nonce = hex.EncodeToString(nonce[:])
 	return f, nil
@@ -192,9 +206,14 @@ func (f *Flow) drain() error {
 	if f.windowed != nil {
 		f.windowed.Stop()
 	}
-	items := f.unpark()
+	if f.rested != nil {
+		f.rested.Stop()
+	}
+	f.concludeSoon(f.unpark(time.Now()))
+	for c := range f.placing { // they have not begun
+		c.cancel(ErrStopping)
+	}
 	f.mu.Unlock()
-	f.release(items, 0)
 	ended := make(chan struct{})
 	go func() {
 		f.calls.Wait()
@@ -222,10 +241,9 @@ func (f *Flow) drain() error {
 // the source. Resume starts it again.
 func (f *Flow) Pause() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.paused = true
-	items := f.unpark()
-	f.mu.Unlock()
-	f.release(items, 0)
+	f.concludeSoon(f.unpark(time.Now()))
 }
 
 // Resume ends a pause.
@@ -234,26 +252,6 @@ func (f *Flow) Resume() {
 	f.paused = false
 	f.mu.Unlock()
 	f.moreRoom()
-}
-
-// unpark takes out everything that is not in a call. Caller holds mu, and
-// releases the items afterwards.
-func (f *Flow) unpark() []*item {
-	var items []*item
-	for it := f.ready.pop(); it != nil; it = f.ready.pop() {
-		items = append(items, it)
-		f.leaveLine(it)
-	}
-	for key, l := range f.lines {
-		for it := l.waiting.pop(); it != nil; it = l.waiting.pop() {
-			items = append(items, it)
-		}
-		if !l.busy && l.head == "" {
-			delete(f.lines, key)
-		}
-	}
-	f.waiting, f.parked = 0, 0
-	return items
 }
 
 // moreRoom lets the intake look again.

@@ -25,6 +25,7 @@ func (f *Flow) intake(ctx context.Context) error {
 		if err != nil {
 			return nil //nolint:nilerr // ctx has ended
 		}
+		begun := time.Now()
 		ds, err := f.cfg.Source.Receive(ctx, lim)
 		switch {
 		case ctx.Err() != nil && len(ds) == 0:
@@ -34,8 +35,9 @@ func (f *Flow) intake(ctx context.Context) error {
 		case err != nil:
 			failed++
 			wait := backOff(100*time.Millisecond, 30*time.Second, failed)
-			f.inTrouble("source", err)
-			f.log.Warn("receive failed, it is tried again", "after", wait, "err", err)
+			if f.inTrouble("source", err) {
+				f.log.Warn("receive failed, it is tried again", "after", wait, "err", err)
+			}
 			if !pause(ctx, wait) {
 				return nil
 			}
@@ -45,7 +47,9 @@ func (f *Flow) intake(ctx context.Context) error {
 			failed = 0
 			f.outOfTrouble("source")
 		}
-		f.admit(ds)
+		if brake := f.admit(ds, begun); brake && !pause(ctx, awayBrake) {
+			return nil
+		}
 	}
 }
 
@@ -85,6 +89,9 @@ func (f *Flow) room() runnel.Limits {
 	if f.paused || f.draining || lim.Bytes <= 0 || f.settling >= f.maxSettling() {
 		return lim
 	}
+	if !f.restUntil.IsZero() && time.Now().Before(f.restUntil) {
+		return lim
+	}
 	n := (f.flow.Concurrency-f.called)*f.flow.Batch.Size - f.ready.n
 	n = min(n, f.flow.Parked-f.ready.n-f.waiting, maxReceive)
 	lim.Messages = max(n, 0)
@@ -99,55 +106,66 @@ func (f *Flow) maxSettling() int { return max(64, 4*f.flow.Concurrency*f.flow.Ba
 // queue to queue.
 const maxHops = 100
 
-// admit takes messages in: they get a lease that is kept, and wait for their
-// call. Those that are not for the flow, and those that went round too often,
-// are settled at once.
-func (f *Flow) admit(ds []runnel.Delivery) {
-	if len(ds) == 0 {
-		return
-	}
+// admit takes messages in that a receive brought which began then: they get a
+// lease that is kept, and wait for their call. Those that are not for the flow,
+// and those that went round too often, are settled at once. It says whether so
+// many wait for an earlier one that the next receive should not follow at once.
+//
+// Nothing here waits for a source or a sink: the intake must see when it is to
+// end.
+func (f *Flow) admit(ds []runnel.Delivery, begun time.Time) (brake bool) {
 	f.stats.received.Add(uint64(len(ds)))
 	now := time.Now()
 	items := make([]item, len(ds)) // together: they come and go together
-	var done []outcome             // without a call
-	var away []*item               // must not wait here
-	var aways []time.Duration
 	f.mu.Lock()
 	for i := range ds {
 		it := &items[i]
 		it.d, it.received, it.key = ds[i], now, f.keyOf(&ds[i])
 		if it.attempt = ds[i].Attempt; it.attempt == 0 {
-			it.attempt = f.failures[ds[i].ID] + 1
+			it.attempt = f.failures[ds[i].ID].n + 1
 		}
 		f.lease(it, now)
 	}
 	f.mu.Unlock()
-	keep := make([]*item, 0, len(items))
+	var done []outcome // without a call
 	for i := range items {
-		if o, ok := f.withoutCall(&items[i]); ok {
+		if o, without := f.withoutCall(&items[i]); without {
 			done = append(done, o)
-			continue
 		}
-		keep = append(keep, &items[i])
 	}
 	f.mu.Lock()
-	paused := f.paused || f.draining
-	for _, it := range keep {
-		stays, later := false, time.Duration(0)
-		if !paused {
-			stays, later = f.enqueue(it, now)
+	defer f.mu.Unlock()
+	f.asked = begun
+	if len(ds) == 0 {
+		return false
+	}
+	closed := f.paused || f.draining
+	var away []outcome // must not wait here
+	n := 0             // of done
+	for i := range items {
+		it := &items[i]
+		if n < len(done) && done[n].item == it {
+			n++
+			if l := f.lines[it.key]; it.key != "" && l != nil {
+				f.back(l, identOf(it))
+			}
+			continue
+		}
+		stays, after := false, time.Duration(0)
+		if !closed || it.key != "" {
+			stays, after = f.enqueue(it, now)
 		}
 		if !stays {
-			away = append(away, it)
-			aways = append(aways, later)
+			away = append(away, outcome{item: it, verdict: runnel.Release, after: after})
 		}
 	}
-	f.pump()
-	f.mu.Unlock()
-	if len(done) > 0 {
-		f.conclude(done)
+	if closed {
+		away = append(away, f.unpark(now)...)
 	}
-	f.releaseEach(away, aways)
+	f.concludeSoon(done)
+	f.concludeSoon(away)
+	f.pump()
+	return f.away > maxAway
 }
 
 // withoutCall judges a message that no function should see.
@@ -155,17 +173,16 @@ func (f *Flow) withoutCall(it *item) (outcome, bool) {
 	m := &it.d.Message
 	switch {
 	case m.Hops > maxHops:
-		return f.giveUp(it, "", &runnel.FunctionError{Kind: kindLoop, Message: "it and those that it was made from went through more than 100 flows: is there a circle?"}), true
+		return f.giveUp(it, &runnel.FunctionError{Kind: kindLoop, Message: "it and those that it was made from went through more than 100 flows: is there a circle?"}), true
 	case m.Steps > f.flow.MaxSteps:
-		return f.giveUp(it, "", &runnel.FunctionError{Kind: kindLoop, Message: "its record went round more often than max_steps, " + strconv.Itoa(f.flow.MaxSteps) + ", allows"}), true
+		return f.giveUp(it, &runnel.FunctionError{Kind: kindLoop, Message: "its record went round more often than max_steps, " + strconv.Itoa(f.flow.MaxSteps) + ", allows"}), true
 	}
 	passes, err := f.filter.passes(it)
 	switch {
 	case err != nil:
-		return f.judgeOne(it, err), true
+		return f.giveUp(it, err), true
 	case !passes:
-		f.stats.filtered.Add(1)
-		return outcome{item: it, verdict: runnel.Ack}, true
+		return outcome{item: it, verdict: runnel.Ack, filtered: true}, true
 	}
 	return outcome{}, false
 }

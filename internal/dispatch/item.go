@@ -8,22 +8,28 @@ import (
 
 // item is one message inside the flow, from its receive to its settlement.
 // Its fields belong to whoever has the item at that station, but for those
-// that the lease keeper changes too. The keeper reads d at any time: d is not
+// that others change too. The keeper of leases reads d at any time: d is not
 // changed once the item is in.
 type item struct {
 	d        runnel.Delivery
 	key      string // of its line; "" if it has none
 	attempt  int    // this one
-	alone    bool   // a worker died on a batch with this message
 	received time.Time
 	trace    string // context of the call, which its results carry on
-	next     *item  // in an itemList
+	version  string // that was called with it
 
 	// Guarded by Flow.mu.
+	next    *item         // in an itemList
+	mate    *item         // another one that shares the turn of its line
+	place   uint64        // in its line
+	turn    bool          // it has the turn of its line: it is ready or in a call
+	alone   bool          // a worker died on a call with this message and others
 	lease   time.Duration // how long a lease is; 0: there is none
 	renewAt time.Time
 	pos     int   // in the heap of leases; -1 outside
 	lost    bool  // the lease was lost: it is neither published nor acked
+	storing bool  // its settlement is under way, and hears itself whether the lease was lost
+	again   bool  // it was lost, and has been delivered again already
 	call    *call // that it is in
 }
 
@@ -51,6 +57,24 @@ func (l *itemList) pushFront(it *item) {
 	if l.last == nil {
 		l.last = it
 	}
+	l.n++
+}
+
+// insert puts an item behind the last one whose place is not behind its own.
+func (l *itemList) insert(it *item) {
+	switch {
+	case l.last == nil || l.last.place <= it.place:
+		l.push(it)
+		return
+	case l.first.place > it.place:
+		l.pushFront(it)
+		return
+	}
+	at := l.first
+	for at.next.place <= it.place {
+		at = at.next
+	}
+	it.next, at.next = at.next, it
 	l.n++
 }
 

@@ -12,14 +12,20 @@ import (
 
 // outcome is what becomes of a message.
 type outcome struct {
-	item    *item
-	verdict runnel.Verdict // Ack, Retry or Release
-	after   time.Duration
-	out     []runnel.Message   // published before an Ack
-	dead    *runnel.DeadLetter // goes to the dead letters before the Ack
-	sent    []bool             // by sink: out is confirmed there
-	dropped bool               // the lease was lost: nothing is done any more
+	item     *item
+	verdict  runnel.Verdict // Ack, Retry or Release
+	after    time.Duration
+	out      []runnel.Message   // published before an Ack
+	dead     *runnel.DeadLetter // goes to the dead letters before the Ack
+	deadSent bool               // it is confirmed there
+	trimmed  bool               // the dead letters did not take it with the whole of its reason
+	filtered bool               // it is not for the flow
+	settled  bool               // the source knows it
+	dropped  bool               // the lease was lost: nothing is done any more
 }
+
+// over says whether there is nothing left to do.
+func (oc *outcome) over() bool { return oc.settled || oc.dropped }
 
 // released are outcomes of messages to which nothing happened.
 func released(items []*item, after time.Duration) []outcome {
@@ -31,40 +37,43 @@ func released(items []*item, after time.Duration) []outcome {
 }
 
 // judge says what the answer of a call, or its failure, means for each of its
-// messages.
-func (f *Flow) judge(ctx context.Context, c *call, version string, results []runnel.Result, err error) []outcome {
+// messages. ctx is that of the call, without its deadline.
+func (f *Flow) judge(ctx context.Context, c *call, results []runnel.Result, err error) []outcome {
 	switch {
 	case err == nil:
 	case errors.Is(err, runnel.ErrInterrupted), errors.Is(err, runnel.ErrLeaseLost), errors.Is(err, runnel.ErrLaneLost), errors.Is(err, ErrStopping):
 		return released(c.items, 0)
-	case context.Cause(f.work) != nil: // whatever it says, it was cut off
+	case ctx.Err() != nil: // whatever it says, it was cut off
 		return released(c.items, 0)
 	case len(c.items) > 1 && diedOf(err):
 		return released(c.items, 0) // a drain kept it from being split
 	}
 	outcomes := make([]outcome, len(c.items))
-	var failed map[string]bool // keys of which a message failed in this call
+	var failed map[string]time.Duration // keys of which a message is given back, and when that comes again
 	for i, it := range c.items {
 		failure := err
 		if err == nil {
 			failure = results[i].Err
 		}
+		oc := &outcomes[i]
+		after, behindFailed := failed[it.key]
 		switch {
-		case it.key != "" && failed[it.key]:
+		case it.key != "" && behindFailed:
 			// The function has seen it too early, whatever it said of it.
-			outcomes[i] = outcome{item: it, verdict: runnel.Release}
+			*oc = outcome{item: it, verdict: runnel.Release, after: after + behind}
 			continue
 		case failure == nil:
-			f.stats.handled.Add(1)
-			outcomes[i] = outcome{item: it, verdict: runnel.Ack, out: results[i].Out}
+			*oc = outcome{item: it, verdict: runnel.Ack, out: results[i].Out}
+		case ctx.Err() != nil, errors.Is(failure, runnel.ErrInterrupted):
+			*oc = outcome{item: it, verdict: runnel.Release}
 		default:
-			outcomes[i] = f.judgeFailure(it, version, failure)
+			*oc = f.judgeFailure(it, failure)
 		}
-		if it.key != "" && outcomes[i].verdict != runnel.Ack {
+		if it.key != "" && failure != nil {
 			if failed == nil {
-				failed = make(map[string]bool)
+				failed = make(map[string]time.Duration)
 			}
-			failed[it.key] = true
+			failed[it.key] = oc.after
 		}
 	}
 	return outcomes
@@ -77,47 +86,54 @@ func diedOf(err error) bool {
 		(failure.Kind == runnel.KindCrash || failure.Kind == runnel.KindTimeout || failure.Kind == runnel.KindOutOfMemory)
 }
 
-// judgeOne is judgeFailure for a message that no function saw.
-func (f *Flow) judgeOne(it *item, err error) outcome { return f.judgeFailure(it, "", err) }
-
 // judgeFailure decides on a failed attempt: again later, or a dead letter.
-func (f *Flow) judgeFailure(it *item, version string, err error) outcome {
+func (f *Flow) judgeFailure(it *item, err error) outcome {
 	var again *runnel.RetryError
 	var reject *runnel.RejectError
 	failure := asFailure(err)
 	f.stats.failed.Add(1)
 	switch {
-	case errors.Is(err, runnel.ErrInterrupted):
-		return outcome{item: it, verdict: runnel.Release}
 	case errors.As(err, &reject):
-		return f.giveUp(it, version, &runnel.FunctionError{Kind: runnel.KindRejected, Message: reject.Reason, Stack: failure.Stack})
+		return f.giveUp(it, &runnel.FunctionError{Kind: runnel.KindRejected, Message: reject.Reason, Stack: failure.Stack})
 	case failure.Kind == runnel.KindUndecodable, failure.Kind == runnel.KindOutput, failure.Kind == runnel.KindRejected:
-		return f.giveUp(it, version, failure)
+		return f.giveUp(it, failure)
 	case it.attempt >= f.flow.Retry.MaxAttempts:
-		return f.giveUp(it, version, failure)
+		return f.giveUp(it, failure)
 	}
-	o := outcome{item: it, verdict: runnel.Retry, after: backOff(f.flow.Retry.Initial, f.flow.Retry.Max, it.attempt)}
+	o := outcome{item: it, verdict: runnel.Retry}
 	if errors.As(err, &again) {
-		o.after = again.After
+		o.after = max(again.After, 0)
+	} else {
+		o.after = backOff(f.flow.Retry.Initial, f.flow.Retry.Max, it.attempt)
 	}
-	f.log.Info("attempt failed, retry", "after", o.after.Round(time.Millisecond), "message", it.d.ID, "version", version,
+	f.log.Info("attempt failed, retry", "after", o.after.Round(time.Millisecond), "message", it.d.ID, "version", it.version,
 		"attempt", it.attempt, "of", f.flow.Retry.MaxAttempts, "kind", failure.Kind, "err", firstLine(failure.Error()))
 	return o
 }
 
 // giveUp makes a message a dead letter.
-func (f *Flow) giveUp(it *item, version string, failure *runnel.FunctionError) outcome {
+func (f *Flow) giveUp(it *item, failure *runnel.FunctionError) outcome {
 	now := time.Now()
 	dead := &runnel.DeadLetter{
 		Source: string(f.flow.From), Flow: f.flow.Name, Function: f.flow.Call,
 		Type: failure.Kind, Message: clip(message(failure), maxReason), Stack: clip(failure.Stack, maxReason),
-		Version: version, Attempts: it.attempt, First: it.d.FirstReceived, Last: now,
+		Version: it.version, Attempts: it.attempt, First: it.d.FirstReceived, Last: now,
 	}
-	if failure.Kind == kindLoop {
-		dead.Attempts-- // no function has seen it
+	if it.call == nil {
+		dead.Attempts-- // no function has seen it this time
 	}
-	if dead.First.IsZero() {
+	// When it failed first is not stored. Sources know when it was first
+	// received, which is shortly before.
+	switch {
+	case it.attempt == 1:
+		dead.First = now
+	case dead.First.IsZero():
 		dead.First = it.received
+		f.mu.Lock()
+		if known, ok := f.failures[it.d.ID]; ok {
+			dead.First = known.first
+		}
+		f.mu.Unlock()
 	}
 	to := f.flow.DeadLetter
 	if f.cfg.DeadLetter == nil {

@@ -43,13 +43,22 @@ func (f *Flow) lease(it *item, now time.Time) {
 	if f.extender == nil || it.d.LeaseUntil.IsZero() {
 		return
 	}
-	it.lease = max(it.d.LeaseUntil.Sub(now), time.Millisecond)
-	it.renewAt = now.Add(it.lease / 2)
+	it.lease = leaseLength(it.d.LeaseUntil.Sub(now))
+	it.renewAt = now.Add(max(it.d.LeaseUntil.Sub(now), time.Millisecond) / 2)
 	heap.Push(&f.leases, it)
 	if it.renewAt.Before(f.keeperDue) {
 		f.keeperDue = it.renewAt
 		f.wakeKeeper()
 	}
+}
+
+// leaseLength rounds up, so that those of one length are extended together.
+func leaseLength(left time.Duration) time.Duration {
+	unit := 10 * time.Millisecond
+	if left >= time.Second {
+		unit = time.Second
+	}
+	return max((left+unit-1)/unit*unit, unit)
 }
 
 // unlease ends the keeping of a lease. Caller holds mu.
@@ -90,7 +99,7 @@ func (f *Flow) keepLeases(ctx context.Context) {
 		f.extend(ctx)
 		if time.Since(swept) >= sweepEvery {
 			swept = time.Now()
-			f.sweepLines(swept)
+			f.sweepLines()
 		}
 	}
 }
@@ -132,7 +141,10 @@ func (f *Flow) extendSome(ctx context.Context, items []*item, lease time.Duratio
 		copies[i] = it.d
 		ds[i] = &copies[i]
 	}
+	// One that hangs must not let all others run out.
+	ctx, cancel := context.WithTimeout(ctx, max(lease/4, time.Second))
 	err := f.extender.Extend(ctx, ds, lease)
+	cancel()
 	var partial *runnel.SettleError
 	all := err != nil && !errors.As(err, &partial)
 	now := time.Now()
@@ -153,6 +165,10 @@ func (f *Flow) extendSome(ctx context.Context, items []*item, lease time.Duratio
 			it.renewAt = now.Add(lease / 2)
 			heap.Fix(&f.leases, it.pos)
 		case errors.Is(failed, runnel.ErrLeaseLost), errors.Is(failed, runnel.ErrLaneLost):
+			if it.storing {
+				f.unlease(it) // most likely it has just been settled
+				continue
+			}
 			f.loseLease(it, failed)
 		default:
 			f.log.Warn("lease not extended, it is tried again", "message", it.d.ID, "err", failed)
@@ -165,7 +181,9 @@ func (f *Flow) extendSome(ctx context.Context, items []*item, lease time.Duratio
 func (f *Flow) loseLease(it *item, cause error) {
 	f.unlease(it)
 	it.lost = true
-	f.stats.leaseLost.Add(1)
+	if l := f.lines[it.key]; it.key != "" && l != nil && !it.again && l.inside(identOf(it)) == it {
+		f.goesAway(l, it, time.Now())
+	}
 	f.log.Warn("lease lost: its result will not be published, the source delivers it again", "message", it.d.ID, "err", cause)
 	if c := it.call; c != nil {
 		for _, other := range c.items {

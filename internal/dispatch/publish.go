@@ -13,20 +13,51 @@ import (
 type outgoing struct {
 	messages []runnel.Message
 	owners   []int // by message: the index of its outcome
+	dead     bool  // they are dead letters, not results
 }
 
-// outgoingTo collects what the outcomes have for a sink. Every message has the
-// same deduplication id whenever it is sent again.
-func (f *Flow) outgoingTo(sink int, outcomes []outcome) (o outgoing) {
+func (o *outgoing) add(m runnel.Message, owner int) {
+	o.messages = append(o.messages, m)
+	o.owners = append(o.owners, owner)
+}
+
+// keep keeps the messages that ok says and that are still to be sent, in their
+// order.
+func (o *outgoing) keep(outcomes []outcome, ok func(i int) bool) {
+	n := 0
+	for i := range o.messages {
+		oc := &outcomes[o.owners[i]]
+		if ok(i) && !oc.over() && oc.verdict == runnel.Ack && (oc.dead != nil) == o.dead {
+			o.messages[n], o.owners[n] = o.messages[i], o.owners[i]
+			n++
+		}
+	}
+	o.messages, o.owners = o.messages[:n], o.owners[:n]
+}
+
+// results collects what the outcomes have for a sink. Every message has the
+// same deduplication id whenever it is sent again: made of what the function
+// saw, the sink, and the place among the results.
+func (f *Flow) results(sink int, outcomes []outcome) (o outgoing) {
+	n := 0
+	for i := range outcomes {
+		n += len(outcomes[i].out)
+	}
+	if n == 0 {
+		return o
+	}
+	o.messages, o.owners = make([]runnel.Message, 0, n), make([]int, 0, n)
 	home := f.flow.To[sink] == f.flow.From
 	for i := range outcomes {
 		oc := &outcomes[i]
-		if oc.dropped || oc.dead != nil || oc.verdict != runnel.Ack || oc.sent != nil && oc.sent[sink] {
+		if oc.over() || oc.dead != nil || oc.verdict != runnel.Ack {
 			continue
 		}
 		in := &oc.item.d.Message
-		for n, m := range oc.out {
-			m.ID = ""
+		for n := range oc.out {
+			m := oc.out[n]
+			// A handler may hand on what it got: that is another message now.
+			m.ID, m.Sent, m.DeadLetter = "", time.Time{}, nil
 			m.DedupID = string(in.ID) + "/" + strconv.Itoa(sink) + "/" + strconv.Itoa(n)
 			if m.Trace == "" {
 				m.Trace = oc.item.trace
@@ -35,74 +66,77 @@ func (f *Flow) outgoingTo(sink int, outcomes []outcome) (o outgoing) {
 			if home {
 				m.Hops, m.Steps = in.Hops, in.Steps+1
 			}
-			o.messages = append(o.messages, m)
-			o.owners = append(o.owners, i)
+			o.add(m, i)
 		}
 	}
 	return o
 }
 
-// deadLetters collects the outcomes that are dead letters.
+// deadLetters collects the outcomes that are dead letters. They stay the same
+// messages. Their deduplication id is of this death: one that was redriven and
+// dies again is not the same.
 func (f *Flow) deadLetters(outcomes []outcome) (o outgoing) {
+	o.dead = true
 	for i := range outcomes {
 		oc := &outcomes[i]
-		if oc.dropped || oc.dead == nil || oc.sent != nil {
+		if oc.over() || oc.dead == nil || oc.deadSent {
 			continue
 		}
 		m := oc.item.d.Message
 		m.DeadLetter, m.Delay = oc.dead, -1
-		o.messages = append(o.messages, m)
-		o.owners = append(o.owners, i)
+		m.DedupID = string(m.ID) + "/dead/" + strconv.FormatInt(oc.dead.Last.UnixNano(), 36)
+		o.add(m, i)
 	}
 	return o
 }
 
-// publish sends what goes to sinks that are not part of the one commit, and
-// waits for the confirmations. What a sink does not take now is tried again:
-// the result is kept, and no attempt is spent. It returns an error when the flow
-// is stopped before all is confirmed.
+// publish sends the results to the sinks that are not part of the one commit,
+// and waits for the confirmations. What a sink does not take now is tried
+// again: the result is kept, and no attempt is spent. It returns an error when
+// the flow is stopped before all is confirmed.
 func (f *Flow) publish(outcomes []outcome) error {
 	for sink := range f.cfg.Sinks {
 		if f.joined[sink] {
 			continue
 		}
-		next := func() outgoing { return f.outgoingTo(sink, outcomes) }
-		confirmed := func(oc *outcome) {
-			if oc.sent == nil {
-				oc.sent = make([]bool, len(f.cfg.Sinks))
-			}
-			oc.sent[sink] = true
-		}
-		if err := f.send(string(f.flow.To[sink]), f.cfg.Sinks[sink], outcomes, next, confirmed); err != nil {
+		if err := f.send(string(f.flow.To[sink]), f.cfg.Sinks[sink], f.results(sink, outcomes), outcomes); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// publishDead does the same with the dead letters.
+func (f *Flow) publishDead(outcomes []outcome) error {
 	if f.cfg.DeadLetter == nil || f.deadJoined {
 		return nil
 	}
-	next := func() outgoing { return f.deadLetters(outcomes) }
-	return f.send(string(f.flow.DeadLetter), f.cfg.DeadLetter, outcomes, next, func(oc *outcome) { oc.sent = []bool{} })
+	o := f.deadLetters(outcomes)
+	owners := append([]int(nil), o.owners...) // send keeps those that are open
+	if err := f.send(string(f.flow.DeadLetter), f.cfg.DeadLetter, o, outcomes); err != nil {
+		return err
+	}
+	for _, i := range owners {
+		outcomes[i].deadSent = outcomes[i].dead != nil && !outcomes[i].over()
+	}
+	return nil
 }
 
-// send sends what next collects until there is nothing left. confirmed marks
-// an outcome all of whose messages are confirmed; a message that the sink never
-// takes makes its outcome a dead letter.
-func (f *Flow) send(to string, sink runnel.Sink, outcomes []outcome, next func() outgoing, confirmed func(*outcome)) error {
+// send sends until nothing is open: each message is confirmed, or its outcome
+// has become another one.
+func (f *Flow) send(to string, sink runnel.Sink, o outgoing, outcomes []outcome) error {
 	for failed := 0; ; {
-		f.dropLost(outcomes)
-		o := next()
+		if len(o.messages) > 0 && failed > 0 {
+			f.dropLost(outcomes)
+			o.keep(outcomes, func(int) bool { return true })
+		}
 		if len(o.messages) == 0 {
 			if failed > 0 {
 				f.outOfTrouble("sink " + to)
 			}
 			return nil
 		}
-		open, err := f.sendChunks(sink, o, outcomes)
-		for _, i := range o.owners {
-			if !open[i] {
-				confirmed(&outcomes[i])
-			}
-		}
+		err := f.sendOnce(sink, &o, outcomes)
 		if err == nil {
 			continue
 		}
@@ -117,68 +151,113 @@ func (f *Flow) send(to string, sink runnel.Sink, outcomes []outcome, next func()
 	}
 }
 
-// sendChunks sends messages by the limits of the sink. It returns which
-// outcomes are not confirmed, and why; those that the sink will never take are
-// made dead letters, and are not confirmed either.
-func (f *Flow) sendChunks(sink runnel.Sink, o outgoing, outcomes []outcome) (open map[int]bool, err error) {
-	open = make(map[int]bool)
+// sendOnce sends messages by the limits of the sink, and keeps in o those that
+// are open. It stops at the first failure that may pass: what follows must not
+// overtake.
+func (f *Flow) sendOnce(sink runnel.Sink, o *outgoing, outcomes []outcome) error {
 	var limits runnel.SendLimits
 	if l, ok := sink.(runnel.Limiter); ok {
 		limits = l.Limits()
 	}
-	for first := 0; first < len(o.messages); {
-		last, bytes := first, 0
-		for last < len(o.messages) && (limits.Messages == 0 || last-first < limits.Messages) {
-			bytes += messageBytes(&o.messages[last])
-			if limits.BatchBytes > 0 && bytes > limits.BatchBytes && last > first {
-				break
-			}
-			last++
-		}
-		sent := sink.Send(f.work, o.messages[first:last])
-		var partial *runnel.SendError
-		switch {
-		case sent == nil:
-		case errors.As(sent, &partial):
-			for n, failure := range partial.Failed {
-				i := o.owners[first+n]
-				open[i] = true
-				if f.refused(&outcomes[i], failure) {
-					continue
-				}
-				err = failure
-			}
-		default:
-			err = sent
-			for _, i := range o.owners[first:last] {
-				open[i] = true
-			}
-		}
-		first = last
+	if limits.MessageBytes > 0 {
+		f.refuseLarge(o, limits.MessageBytes, outcomes)
 	}
-	return open, err
+	for len(o.messages) > 0 {
+		n := limited(o.messages, limits)
+		err := sink.Send(f.work, o.messages[:n])
+		var partial *runnel.SendError
+		if err == nil {
+			o.messages, o.owners = o.messages[n:], o.owners[n:]
+			continue
+		}
+		if !errors.As(err, &partial) {
+			return err
+		}
+		var open error
+		for i, failure := range partial.Failed {
+			if !f.refused(o, i, failure, outcomes) {
+				open = failure
+			}
+		}
+		o.keep(outcomes, func(i int) bool { return i >= n || partial.Failed[i] != nil })
+		if open != nil {
+			return open
+		}
+	}
+	return nil
 }
 
-// refused makes an outcome a dead letter if a sink will never take its result,
-// and says whether that is so. A dead letter itself stays one.
-func (f *Flow) refused(oc *outcome, failure error) bool {
+// limited is how many of the messages one Send may have; at least one.
+func limited(ms []runnel.Message, limits runnel.SendLimits) int {
+	most := len(ms)
+	if limits.Messages > 0 {
+		most = min(most, limits.Messages)
+	}
+	if limits.BatchBytes == 0 {
+		return most
+	}
+	bytes := messageBytes(&ms[0])
+	for n := 1; n < most; n++ {
+		if bytes += messageBytes(&ms[n]); bytes > limits.BatchBytes {
+			return n
+		}
+	}
+	return most
+}
+
+// refuseLarge refuses what is larger than the sink takes, before it is asked.
+func (f *Flow) refuseLarge(o *outgoing, most int, outcomes []outcome) {
+	large := false
+	for i := range o.messages {
+		if n := messageBytes(&o.messages[i]); n > most {
+			large = true
+			f.refused(o, i, runnel.Errorf(runnel.CodeTooLarge, "it has %d bytes, the sink takes %d", n, most), outcomes)
+		}
+	}
+	if large {
+		o.keep(outcomes, func(int) bool { return true })
+	}
+}
+
+// unsendable is when a message comes again that nobody takes as a dead letter.
+const unsendable = 5 * time.Minute
+
+// refused changes the outcome of a message that a sink will never take, and
+// says whether that is so. A result makes its message a dead letter. A dead
+// letter is tried once more with less of its reason; one that is refused even so
+// is given back to the source, to be lost by nobody.
+func (f *Flow) refused(o *outgoing, i int, failure error, outcomes []outcome) bool {
 	switch runnel.CodeOf(failure) {
 	case runnel.CodeInvalid, runnel.CodeTooLarge:
 	default:
 		return false
 	}
-	if oc.dead != nil {
-		return false
+	oc := &outcomes[o.owners[i]]
+	switch {
+	case !o.dead && oc.dead != nil: // another of its results was refused
+	case !o.dead:
+		dead := f.giveUp(oc.item, &runnel.FunctionError{Kind: runnel.KindOutput, Message: fmt.Sprintf("a sink does not take the result: %v", failure)})
+		oc.dead, oc.out = dead.dead, nil
+	case !oc.trimmed:
+		oc.trimmed = true
+		less := *oc.dead
+		less.Message, less.Stack = clip(less.Message, 1<<10), ""
+		oc.dead, o.messages[i].DeadLetter = &less, &less
+	default:
+		f.log.Error("no dead-letter place takes the message, it is given back to the source", "message", oc.item.d.ID, "after", unsendable, "err", failure)
+		oc.dead, oc.verdict, oc.after = nil, runnel.Release, unsendable
+		f.mu.Lock()
+		f.goesBack(outcomes[o.owners[i]:o.owners[i]+1], time.Now())
+		f.mu.Unlock()
 	}
-	dead := f.giveUp(oc.item, "", &runnel.FunctionError{Kind: runnel.KindOutput, Message: fmt.Sprintf("a sink does not take the result: %v", failure)})
-	oc.dead, oc.out, oc.sent = dead.dead, nil, nil
 	return true
 }
 
+// messageBytes is what the limits of sinks count: the body and the attributes.
 func messageBytes(m *runnel.Message) int {
 	n := len(m.Body)
 	for i := range m.Attributes {
-		n += len(m.Attributes[i].Name) + len(m.Attributes[i].Value)
+		n += len(m.Attributes[i].Name) + len(m.Attributes[i].Type) + len(m.Attributes[i].Value)
 	}
 	return n
 }

@@ -8,56 +8,93 @@ import (
 	"github.com/runnel-io/runnel"
 )
 
+// concludeSoon concludes outcomes in a goroutine of its own. Caller holds mu.
+func (f *Flow) concludeSoon(outcomes []outcome) {
+	if len(outcomes) == 0 {
+		return
+	}
+	f.settling += len(outcomes)
+	f.calls.Add(1)
+	go func() {
+		defer f.calls.Done()
+		f.conclude(outcomes)
+	}()
+}
+
 // conclude publishes what the outcomes have to be published, settles their
 // messages, and gives their keys their next turn. When it returns, all of them
-// have left the flow.
+// have left the flow. The caller has counted them in settling.
 func (f *Flow) conclude(outcomes []outcome) {
 	start := time.Now()
+	f.mu.Lock()
+	f.lostDropped(outcomes)
+	f.goesBack(outcomes, start)
+	f.mu.Unlock()
 	err := f.publish(outcomes)
-	if err == nil {
-		err = f.settle(outcomes)
+	for again := true; again && err == nil; {
+		if err = f.publishDead(outcomes); err == nil {
+			again, err = f.settle(outcomes)
+		}
 	}
 	if err != nil {
-		// Stopped before the sinks were done: the messages come again.
-		for i := range outcomes {
-			outcomes[i] = outcome{item: outcomes[i].item, verdict: runnel.Release, dropped: outcomes[i].dropped}
-		}
-		f.dropLost(outcomes)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(f.work), cutTimeout)
-		if err := f.settleAlone(ctx, outcomes); err != nil {
-			f.log.Warn("not given back to the source: their leases will end", "messages", len(outcomes), "err", err)
-		}
-		cancel()
+		f.giveBack(outcomes)
 	}
 	f.stats.publish.record(time.Since(start))
 	f.leave(outcomes)
+}
+
+// giveBack releases what could not be settled since the flow was stopped
+// before the sinks or the source were done.
+func (f *Flow) giveBack(outcomes []outcome) {
+	f.mu.Lock()
+	f.lostDropped(outcomes)
+	for i := range outcomes {
+		if oc := &outcomes[i]; !oc.over() {
+			*oc = outcome{item: oc.item, verdict: runnel.Release}
+		}
+	}
+	f.goesBack(outcomes, time.Now())
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.work), cutTimeout)
+	defer cancel()
+	if err := f.settleAlone(ctx, outcomes); err != nil {
+		f.log.Warn("not given back to the source: their leases will end", "messages", len(outcomes), "err", err)
+	}
 }
 
 // dropLost takes out the outcomes whose lease was lost.
 func (f *Flow) dropLost(outcomes []outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.lostDropped(outcomes)
+}
+
+// lostDropped is dropLost for a caller that holds mu.
+func (f *Flow) lostDropped(outcomes []outcome) {
 	for i := range outcomes {
-		if outcomes[i].item.lost {
-			outcomes[i].dropped = true
+		if oc := &outcomes[i]; oc.item.lost && !oc.settled {
+			oc.dropped = true
 		}
 	}
 }
 
 // settle settles the messages: in one commit with what goes to sinks that live
-// with the source.
-func (f *Flow) settle(outcomes []outcome) error {
+// with the source. again says that there are new dead letters to be published
+// first; an error, that the flow was stopped.
+func (f *Flow) settle(outcomes []outcome) (again bool, err error) {
 	for failed := 0; ; {
-		f.dropLost(outcomes)
+		f.mu.Lock()
+		for i := range outcomes {
+			outcomes[i].item.storing = true
+		}
+		f.lostDropped(outcomes)
+		f.mu.Unlock()
 		again, err := f.settleOnce(outcomes)
-		if err == nil && !again {
+		if err == nil {
 			if failed > 0 {
 				f.outOfTrouble("settle")
 			}
-			return nil
-		}
-		if err == nil {
-			continue
+			return again, nil
 		}
 		failed++
 		wait := backOff(100*time.Millisecond, 10*time.Second, failed)
@@ -65,7 +102,7 @@ func (f *Flow) settle(outcomes []outcome) error {
 			f.log.Warn("results and settlements cannot be stored, they are kept and tried again", "after", wait, "err", err)
 		}
 		if !pause(f.work, wait) {
-			return ErrStopping
+			return false, ErrStopping
 		}
 	}
 }
@@ -76,15 +113,20 @@ func (f *Flow) settleOnce(outcomes []outcome) (again bool, err error) {
 	if f.transactor == nil {
 		return false, f.settleAlone(f.work, outcomes)
 	}
-	if f.cfg.DeadLetter == nil {
-		if err := f.giveUpAlone(outcomes); err != nil {
-			return false, err
+	settlements, owners := f.settlements(outcomes, true)
+	if len(settlements) > 0 {
+		if again, err := f.settleTogether(settlements, owners, outcomes); again || err != nil {
+			return again, err
 		}
 	}
-	settlements, owners := f.settlements(outcomes)
-	if len(settlements) == 0 {
+	if f.cfg.DeadLetter != nil {
 		return false, nil
 	}
+	return false, f.settleAlone(f.work, outcomes) // the dead letters
+}
+
+// settleTogether settles and sends in one commit.
+func (f *Flow) settleTogether(settlements []runnel.Settlement, owners []int, outcomes []outcome) (again bool, err error) {
 	txn, err := f.transactor.Begin(f.work)
 	if err != nil {
 		return false, err
@@ -97,7 +139,7 @@ func (f *Flow) settleOnce(outcomes []outcome) (again bool, err error) {
 		if !f.joined[sink] {
 			continue
 		}
-		if again, err := f.stage(txn, f.cfg.Sinks[sink], f.outgoingTo(sink, outcomes), outcomes); again || err != nil {
+		if again, err := f.stage(txn, f.cfg.Sinks[sink], f.results(sink, outcomes), outcomes); again || err != nil {
 			return again, err
 		}
 	}
@@ -106,8 +148,12 @@ func (f *Flow) settleOnce(outcomes []outcome) (again bool, err error) {
 			return again, err
 		}
 	}
+	// A commit that was begun is waited for: its fate must be known.
 	if err := txn.Commit(context.WithoutCancel(f.work)); err != nil {
 		return f.lostIn(err, owners, outcomes)
+	}
+	for _, i := range owners {
+		outcomes[i].settled = true
 	}
 	return false, nil
 }
@@ -122,25 +168,29 @@ func (f *Flow) stage(txn runnel.Txn, sink runnel.Sink, o outgoing, outcomes []ou
 	if !errors.As(err, &partial) {
 		return false, err
 	}
-	for n, failure := range partial.Failed {
-		if !f.refused(&outcomes[o.owners[n]], failure) {
+	for i, failure := range partial.Failed {
+		if !f.refused(&o, i, failure, outcomes) {
 			return false, failure
 		}
 	}
 	return true, nil
 }
 
-// settlements are what the source is told.
-func (f *Flow) settlements(outcomes []outcome) (ss []runnel.Settlement, owners []int) {
+// settlements are what the source is told: in a transaction, or alone. What
+// goes to the source's own dead-letter place is never part of a transaction.
+func (f *Flow) settlements(outcomes []outcome, txn bool) (ss []runnel.Settlement, owners []int) {
 	ss = make([]runnel.Settlement, 0, len(outcomes))
 	owners = make([]int, 0, len(outcomes))
 	for i := range outcomes {
 		oc := &outcomes[i]
-		if oc.dropped {
+		if oc.over() {
 			continue
 		}
 		s := runnel.Settlement{Delivery: &oc.item.d, Verdict: oc.verdict, After: oc.after}
 		if oc.dead != nil && f.cfg.DeadLetter == nil {
+			if txn {
+				continue
+			}
 			s.Verdict, s.Reason = runnel.GiveUp, oc.dead
 		}
 		ss = append(ss, s)
@@ -158,64 +208,50 @@ func (f *Flow) lostIn(err error, owners []int, outcomes []outcome) (again bool, 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	var left error
 	for n, failure := range partial.Failed {
-		if !errors.Is(failure, runnel.ErrLeaseLost) && !errors.Is(failure, runnel.ErrLaneLost) {
-			return false, failure
-		}
-		if it := outcomes[owners[n]].item; !it.lost {
-			f.loseLease(it, failure)
+		if oc := &outcomes[owners[n]]; !f.lostOne(oc, failure) {
+			left = failure
 		}
 	}
-	return true, nil
+	return left == nil, left
 }
 
-// giveUpAlone moves dead letters to the source's own place for them, which no
-// transaction does.
-func (f *Flow) giveUpAlone(outcomes []outcome) error {
-	dead := make([]outcome, 0, len(outcomes))
-	var owners []int
-	for i := range outcomes {
-		if outcomes[i].dead != nil && !outcomes[i].dropped {
-			dead = append(dead, outcomes[i])
-			owners = append(owners, i)
-		}
+// lostOne drops an outcome if the error says that its lease was lost. Caller
+// holds mu.
+func (f *Flow) lostOne(oc *outcome, failure error) bool {
+	if !errors.Is(failure, runnel.ErrLeaseLost) && !errors.Is(failure, runnel.ErrLaneLost) {
+		return false
 	}
-	err := f.settleAlone(f.work, dead)
-	for n, i := range owners {
-		outcomes[i].dropped = dead[n].dropped || err == nil
+	if !oc.item.lost {
+		f.loseLease(oc.item, failure)
 	}
-	return err
+	oc.dropped = true
+	return true
 }
 
 // settleAlone settles where there is no transaction.
 func (f *Flow) settleAlone(ctx context.Context, outcomes []outcome) error {
-	settlements, owners := f.settlements(outcomes)
+	settlements, owners := f.settlements(outcomes, false)
 	if len(settlements) == 0 {
 		return nil
 	}
 	err := f.cfg.Source.Settle(ctx, settlements)
 	var partial *runnel.SettleError
-	if err == nil || !errors.As(err, &partial) {
+	if err != nil && !errors.As(err, &partial) {
 		return err
 	}
-	// All others did happen: only the failed ones are left.
-	var left error
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for n := range settlements {
-		failure := partial.Failed[n]
-		oc := &outcomes[owners[n]]
+	var left error
+	for n, i := range owners {
+		oc := &outcomes[i]
 		switch {
-		case failure == nil:
+		case partial == nil || partial.Failed[n] == nil: // all others did happen
 			f.unlease(oc.item)
-			oc.dropped = true // it is done: no further settlement
-		case errors.Is(failure, runnel.ErrLeaseLost), errors.Is(failure, runnel.ErrLaneLost):
-			if !oc.item.lost {
-				f.loseLease(oc.item, failure)
-			}
-			oc.dropped = true
-		default:
-			left = failure
+			oc.settled = true
+		case !f.lostOne(oc, partial.Failed[n]):
+			left = partial.Failed[n]
 		}
 	}
 	return left
@@ -225,100 +261,59 @@ func (f *Flow) settleAlone(ctx context.Context, outcomes []outcome) error {
 // longer, and the next ones of their keys have their turn.
 func (f *Flow) leave(outcomes []outcome) {
 	now := time.Now()
-	var away []*item
-	var aways []time.Duration
 	f.mu.Lock()
+	f.settling -= len(outcomes)
 	for i := range outcomes {
-		oc := &outcomes[i]
-		f.unlease(oc.item)
-		if oc.item.call != nil {
-			f.settling--
-		}
-		f.count(oc)
+		f.unlease(outcomes[i].item)
+		f.count(&outcomes[i])
 	}
-	// A key's messages in a call have one turn; the first that is given back
-	// decides.
-	if f.ordered() {
-		done := make(map[string]bool)
-		for i := range outcomes {
-			it := outcomes[i].item
-			if it.key == "" || it.call == nil || done[it.key] {
-				continue
-			}
-			done[it.key] = true
-			var back *runnel.Delivery
-			var after time.Duration
-			for j := i; j < len(outcomes); j++ {
-				if o := &outcomes[j]; o.item.key == it.key && (o.item.lost || o.verdict != runnel.Ack) {
-					back, after = &o.item.d, o.after
-					break
-				}
-			}
-			items, later := f.turn(it.key, back, after, now)
-			for _, it := range items {
-				away = append(away, it)
-				aways = append(aways, later)
-			}
-		}
-	}
+	f.turnsEnd(outcomes, now)
 	f.pump()
 	f.mu.Unlock()
 	f.moreRoom()
-	f.releaseEach(away, aways)
-}
-
-// count counts an outcome, and remembers failures for sources that do not.
-// Caller holds mu.
-func (f *Flow) count(oc *outcome) {
-	id := oc.item.d.ID
-	switch {
-	case oc.item.lost:
-	case oc.dead != nil:
-		f.stats.deadLettered.Add(1)
-	case oc.verdict == runnel.Retry:
-		f.stats.retried.Add(1)
-	case oc.verdict == runnel.Release:
-		f.stats.released.Add(1)
-	default:
-		f.stats.published.Add(uint64(len(oc.out) * len(f.cfg.Sinks)))
-	}
-	if oc.item.d.Attempt != 0 {
-		return
-	}
-	if oc.verdict == runnel.Retry {
-		if len(f.failures) >= maxFailures {
-			for other := range f.failures { // any one: it begins anew
-				delete(f.failures, other)
-				break
-			}
-		}
-		f.failures[id] = oc.item.attempt
-	} else if oc.verdict == runnel.Ack {
-		delete(f.failures, id)
-	}
 }
 
 // maxFailures bounds the messages whose failures are counted here, since their
 // source does not.
 const maxFailures = 100_000
 
-// release gives messages back that were not called.
-func (f *Flow) release(items []*item, after time.Duration) {
-	aways := make([]time.Duration, len(items))
-	for i := range aways {
-		aways[i] = after
+// count counts an outcome, and remembers failures for sources that do not.
+// Caller holds mu.
+func (f *Flow) count(oc *outcome) {
+	switch {
+	case oc.dropped:
+		f.stats.leaseLost.Add(1)
+	case oc.dead != nil:
+		f.stats.deadLettered.Add(1)
+	case oc.verdict == runnel.Retry:
+		f.stats.retried.Add(1)
+	case oc.verdict == runnel.Release:
+		f.stats.released.Add(1)
+	case oc.filtered:
+		f.stats.filtered.Add(1)
+	default:
+		f.stats.handled.Add(1)
+		f.stats.published.Add(uint64(len(oc.out) * len(f.cfg.Sinks)))
 	}
-	f.releaseEach(items, aways)
-}
-
-// releaseEach gives messages back, in their order, each for a while of its own.
-func (f *Flow) releaseEach(items []*item, aways []time.Duration) {
-	if len(items) == 0 {
+	if oc.item.d.Attempt != 0 {
 		return
 	}
-	outcomes := released(items, 0)
-	for i := range outcomes {
-		outcomes[i].after = aways[i]
+	id := oc.item.d.ID
+	switch {
+	case oc.verdict == runnel.Retry:
+		known, ok := f.failures[id]
+		if !ok {
+			known.first = time.Now()
+			for other := range f.failures { // any one begins anew
+				if len(f.failures) < maxFailures {
+					break
+				}
+				delete(f.failures, other)
+			}
+		}
+		known.n = oc.item.attempt
+		f.failures[id] = known
+	case oc.verdict == runnel.Ack && !oc.dropped:
+		delete(f.failures, id)
 	}
-	f.conclude(outcomes)
 }

@@ -70,3 +70,18 @@ func (s *Slots) pass() {
 		next.slotFree()
 	}
 }
+
+// TryTake takes a slot for a call without a flow, if there is one. Give gives
+// it back.
+func (s *Slots) TryTake() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken >= s.limit {
+		return false
+	}
+	s.taken++
+	return true
+}
+
+// Give gives back the slot of TryTake.
+func (s *Slots) Give() { s.give() }

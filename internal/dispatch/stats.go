@@ -5,24 +5,27 @@ import (
 	"time"
 )
 
-// Stats are figures of a flow, since it was started.
+// Stats are figures of a flow, since it was started. When nothing is inside,
+// Received is Handled + Filtered + Retried + Released + DeadLettered +
+// LeaseLost.
 type Stats struct {
 	Received     uint64 // deliveries from the source
 	Calls        uint64 // of the function; a batch is one
-	Handled      uint64 // messages that the function answered
+	Handled      uint64 // messages that the function answered, and that are done
 	Failed       uint64 // attempts that failed
-	Published    uint64 // messages that went to sinks
+	Published    uint64 // messages that went to sinks; dead letters are not counted
 	Filtered     uint64 // acked without a call
 	Retried      uint64 // given back after a failed attempt
 	Released     uint64 // given back without one
 	DeadLettered uint64
-	LeaseLost    uint64
+	LeaseLost    uint64 // somebody else's before they were settled
 	Busy         uint64 // calls that found no place in time
 
 	Calling  int // calls under way
 	Waiting  int // of them, those that wait for a place
 	Parked   int // messages that wait inside for a call
-	Settling int // messages whose results are being stored
+	Settling int // messages whose results are being stored, or that are given back
+	Away     int // messages that were given back until an earlier one of their key is done, or until they are tried again
 
 	Wait    Histogram // from the receive to the call
 	Run     Histogram // the handler
@@ -47,7 +50,8 @@ func (f *Flow) Stats() Stats {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s.Calling, s.Waiting, s.Parked, s.Settling = f.called, int(f.callers.Load()), f.ready.n+f.waiting, f.settling
+	s.Calling, s.Waiting, s.Parked, s.Settling = f.called, len(f.placing), f.ready.n+f.waiting, f.settling
+	s.Away = f.away
 	return s
 }
 
