@@ -24,8 +24,9 @@ const (
 	defaultURL = "http://127.0.0.1:7070"
 	// sqsRegion is what requests are signed for: the server takes any.
 	sqsRegion = "us-east-1"
-	// maxErrorBytes of an answer are read to find out what went wrong.
-	maxErrorBytes = 64 << 10
+	// maxErrorBytes of an answer are read to find out what went wrong: it may
+	// hold many faults, or a long stack.
+	maxErrorBytes = 1 << 20
 )
 
 // client speaks to a server: its native API with the key as a bearer token,
@@ -104,19 +105,25 @@ func (c *client) stream(ctx context.Context, method, path string) (io.ReadCloser
 }
 
 func (c *client) native(ctx context.Context, method, path string, in any) (*http.Response, error) {
-	var body []byte
-	if in != nil {
-		var err error
-		if body, err = json.Marshal(in); err != nil {
-			return nil, fmt.Errorf("encode %s %s: %w", method, path, err)
-		}
+	if in == nil {
+		return c.request(ctx, method, path, "", nil)
 	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s %s: %w", method, path, err)
+	}
+	return c.request(ctx, method, path, "application/json", body)
+}
+
+// request makes a call of the native API with any body, of which contentType
+// says what it is. The caller closes the body of the answer.
+func (c *client) request(ctx context.Context, method, path, contentType string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	if c.key.ID != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key.ID+"."+c.key.Secret)
@@ -130,19 +137,54 @@ func (c *client) native(ctx context.Context, method, path string, in any) (*http
 	}
 	defer resp.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
-	var answer struct {
-		Error struct {
-			Code    runnel.Code `json:"code"`
-			Message string      `json:"message"`
-		} `json:"error"`
-	}
+	var answer struct{ Error refusal }
 	if json.Unmarshal(text, &answer) == nil && answer.Error.Message != "" {
 		if resp.StatusCode == http.StatusUnauthorized && c.key.ID == "" {
 			return nil, runnel.Errorf(answer.Error.Code, "%s demands a key: set RUNNEL_KEY, or give --key", c.base)
 		}
-		return nil, &runnel.Error{Code: answer.Error.Code, Message: answer.Error.Message}
+		return nil, answer.Error.err()
 	}
 	return nil, fmt.Errorf("%s %s: %s", method, c.base+path, statusLine(resp.Status, text))
+}
+
+// refusal is an error answer of the native API.
+type refusal struct {
+	Code    runnel.Code `json:"code"`
+	Message string      `json:"message"`
+	Faults  []struct {
+		Path    string `json:"path"`
+		File    string `json:"file"`
+		Line    int    `json:"line"`
+		Message string `json:"message"`
+	} `json:"faults"`
+	FunctionError *runnel.FunctionError `json:"function_error"`
+}
+
+// err returns what was refused: a *runnel.Error, within a *faultsError or a
+// *functionFailure where the answer says more.
+func (r refusal) err() error {
+	coded := &runnel.Error{Code: r.Code, Message: r.Message}
+	if r.FunctionError != nil {
+		return &functionFailure{coded: coded, what: r.FunctionError}
+	}
+	if len(r.Faults) == 0 {
+		return coded
+	}
+	out := &faultsError{cause: coded}
+	for _, f := range r.Faults {
+		line := f.Message
+		if f.Path != "" {
+			line = f.Path + ": " + line
+		}
+		switch {
+		case f.File != "" && f.Line > 0:
+			line = fmt.Sprintf("%s:%d: %s", f.File, f.Line, line)
+		case f.File != "":
+			line = f.File + ": " + line
+		}
+		out.lines = append(out.lines, line)
+	}
+	return out
 }
 
 // sqsError is an error answer of the SQS API.

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
-	"time"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -22,10 +21,16 @@ func newDemoCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show the main job from nothing: a server, messages through it, a summary",
-		Long: `Start a server as runnel dev does, on a free port and with a temporary directory,
-send messages through its SQS door, receive and delete them, and account for
-each. Then serve until Ctrl-C, for you to try more.
+		Short: "Show the main job from nothing: functions, messages through them, a summary",
+		Long: `Start a server as runnel dev does, on a free port and with a temporary directory
+that holds two of the examples: a function that makes thumbnails, in Python, and
+a state machine, in JavaScript (or one in the other's language, or both in Go,
+where an interpreter is missing).
+
+Messages are sent through its SQS door with the official AWS SDK, one in two
+hundred broken on purpose. Each is accounted for: its result was seen, or it is
+a dead letter. Then the server goes on until Ctrl-C, for you to try more, and to
+edit the functions.
 
 It fails if a message was lost, or is still there.`,
 		Args: cobra.NoArgs,
@@ -41,15 +46,21 @@ It fails if a message was lost, or is still there.`,
 	return cmd
 }
 
+// demo runs the demonstration in a directory of its own, and removes it.
 func demo(ctx context.Context, messages int, exit bool, out, errOut io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "runnel-demo-")
 	if err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	files, err := writeDemo(dir, demoLanguages(ctx))
+	if err != nil {
+		return err
+	}
 	s, err := server.New(server.Config{
-		Dir: dir, Dev: true, Addr: "127.0.0.1:0", Version: thisBuild().version,
-		Log: slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Dir: filepath.Join(dir, "data"), Dev: true, Addr: "127.0.0.1:0", Version: thisBuild().version,
+		SpecFile: files.spec, Watch: true, Handlers: demoHandlers(files),
+		Log: slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		return err
@@ -59,20 +70,10 @@ func demo(ctx context.Context, messages int, exit bool, out, errOut io.Writer) (
 	ended := make(chan error, 1) // gets what Run returns
 	go func() { ended <- s.Run(serving) }()
 
-	fmt.Fprintf(out, "listening on %s\n", s.URL())
 	// The demonstration ends when its server does.
 	working, cancel := context.WithCancelCause(serving)
 	finished := make(chan error, 1)
-	go func() {
-		err := runDemo(working, s.URL(), messages, out)
-		if err == nil && !exit {
-			_, err = fmt.Fprintf(out, demoNext, s.URL(), os.Args[0])
-			if err == nil {
-				<-working.Done()
-			}
-		}
-		finished <- err
-	}()
+	go func() { finished <- showDemo(working, s, files, messages, exit, out) }()
 	select {
 	case err = <-finished:
 		cancel(nil)
@@ -87,44 +88,42 @@ func demo(ctx context.Context, messages int, exit bool, out, errOut io.Writer) (
 	}
 }
 
-// demoNext is what a person may do next: 1 is the URL, 2 the program.
-const demoNext = `
-The server goes on until Ctrl-C; its data is temporary. In another terminal:
-
-  export RUNNEL_URL=%[1]s
-  %[2]s send --create hello 'hello, world'
-  %[2]s queue ls
-  %[2]s receive hello
-  curl %[1]s          # more to try, with the AWS CLI and boto3
-`
-
-// demoQueue is the queue that the demonstration makes.
-const demoQueue = "demo"
-
-// runDemo sends messages through the SQS API of a server, receives and deletes
-// them, and prints the summary.
-func runDemo(ctx context.Context, url string, messages int, out io.Writer) error {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 2 * demoWorkers
-	defer transport.CloseIdleConnections()
-	r := &demoRun{
-		client: &client{
-			base: url,
-			http: &http.Client{Transport: transport},
-		},
-		messages: make([]demoMessage, messages),
-		done:     make(chan struct{}),
+// showDemo is what a person sees. Without exit it returns when ctx ends.
+func showDemo(ctx context.Context, s *server.Server, files *demoFiles, messages int, exit bool, out io.Writer) error {
+	fmt.Fprintf(out, "listening on %s\n", s.URL())
+	fmt.Fprintf(out, "everything is in %s, a temporary directory\n\n", files.dir)
+	if err := s.Reload(ctx); err != nil { // when it returns, the functions run
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("deploy the examples: %w", err)
 	}
-	// Signed, as the requests of any SQS client are.
-	r.client.key.ID, r.client.key.Secret = "demo", "demo"
-	var answer struct{ QueueUrl string }
-	if err := r.client.sqs(ctx, "CreateQueue", map[string]string{"QueueName": demoQueue}, &answer); err != nil {
-		return fmt.Errorf("make the queue: %w", err)
+	stages := []*demoStage{
+		newDemoStage(s.URL(), thumbnailsFlow, messages),
+		newDemoStage(s.URL(), greetFlow, min(messages, greetings)),
 	}
-	r.url = answer.QueueUrl
-	start := time.Now()
-	if err := r.run(ctx, out); err != nil {
-		return err
+	for i, stage := range stages {
+		fmt.Fprintf(out, "%d. %s\n", i+1, stage.flow.title(files.language(stage.flow.function)))
+		if err := stage.run(ctx, out); err != nil {
+			return err
+		}
 	}
-	return r.summary(ctx, out, time.Since(start))
+	if err := writeSummary(out, files, stages); err != nil {
+		return fmt.Errorf("print the summary: %w", err)
+	}
+	open := 0
+	for _, stage := range stages {
+		open += stage.open()
+	}
+	if open > 0 {
+		return fmt.Errorf("%d messages are not accounted for", open)
+	}
+	if exit {
+		return nil
+	}
+	if err := writeNext(out, s.URL(), os.Args[0], files); err != nil {
+		return fmt.Errorf("print what to try: %w", err)
+	}
+	<-ctx.Done()
+	return nil
 }

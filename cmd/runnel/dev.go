@@ -9,7 +9,6 @@ import (
 func newDevCommand() *cobra.Command {
 	cfg := server.Config{Dev: true, Version: thisBuild().version}
 	var logs logFlags
-	var file *string
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Run a server on loopback that takes any credentials",
@@ -19,15 +18,20 @@ so that no web page reaches it through a browser.
 
 Everybody who can run a program on this machine can do everything with it. What
 is acknowledged is durable, as with runnel serve, in .runnel of the current
-directory.`,
+directory.
+
+With -f it runs the functions and flows of a spec file, and takes every change of
+that file, and of the functions' sources, at once.`,
 		Example: `  runnel dev
+  runnel dev -f runnel.yaml
   runnel dev --addr 127.0.0.1:9324 --dir /tmp/queues`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			fromFile, err := applyFile(cmd, *file)
+			fromFile, err := applyFile(cmd, cfg.SpecFile)
 			if err != nil {
 				return err
 			}
+			cfg.Watch = cfg.SpecFile != ""
 			if cfg.Log, err = logs.logger(cmd.ErrOrStderr()); err != nil {
 				return err
 			}
@@ -35,6 +39,6 @@ directory.`,
 		},
 	}
 	addServerFlags(cmd, &cfg, &logs, ".runnel")
-	file = addFileFlag(cmd)
+	addFileFlag(cmd, &cfg.SpecFile)
 	return cmd
 }

@@ -4,19 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/runnel-io/runnel/internal/spec"
+	"github.com/runnel-io/runnel/server"
 )
 
-// addFileFlag gives a server command the flag -f. Whatever is a flag of the
-// command is also a key of the file's section server, with underscores: there
-// is no setting that only one of them knows.
-func addFileFlag(cmd *cobra.Command) *string {
-	return cmd.Flags().StringP("file", "f", "", "`file` with the settings, as keys of its section server: addr: 127.0.0.1:7070. A flag goes before it")
+// addFileFlag gives a server command the flag -f, the spec file. Whatever is a
+// flag of the command is also a key of the file's section server, with
+// underscores: there is no setting that only one of them knows.
+func addFileFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVarP(path, "file", "f", "", "spec `file` with functions, queues and flows, and flags as keys of its section server (a flag goes before it)")
 }
 
 // applyFile sets the flags that the command line left alone from a file, and
@@ -29,10 +31,9 @@ func applyFile(cmd *cobra.Command, path string) (map[string]spec.Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the file of -f: %w", err)
 	}
-	file, err := spec.Parse(path, text)
-	if file == nil {
-		return nil, &usageError{err.Error()}
-	}
+	// Here for the section server; the server's own check has the faults of all.
+	file, _ := spec.Parse(path, text, spec.Options{Dir: filepath.Dir(path), Env: os.LookupEnv, ReadFile: os.ReadFile})
+	err = server.CheckSpec(path, nil)
 	var keys []string
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		if f.Name != "file" && f.Name != "help" {
@@ -61,7 +62,7 @@ func applyFile(cmd *cobra.Command, path string) (map[string]spec.Entry, error) {
 		set[e.Key] = e
 	}
 	if err := errors.Join(faults...); err != nil {
-		return nil, &usageError{err.Error()}
+		return set, fileFaults(err)
 	}
 	return set, nil
 }

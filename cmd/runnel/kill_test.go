@@ -77,10 +77,24 @@ type killTest struct {
 // start starts a server and returns a client, how long it took until it was
 // ready, and what kills it.
 func (k *killTest) start() (*client, time.Duration, func()) {
-	t := k.t
+	s := startKilled(k.t, "--dir", k.dir)
+	return s.client, s.ready, s.kill
+}
+
+// killed is a server in a process of its own that will be killed.
+type killed struct {
+	client *client
+	pid    int
+	ready  time.Duration // from its start until it was ready
+	kill   func()
+	dead   chan struct{} // closed when it was killed, and has ended
+}
+
+// startKilled starts a server and returns when it is ready.
+func startKilled(t *testing.T, args ...string) *killed {
 	t.Helper()
 	begin := time.Now()
-	cmd := exec.Command("runnel", "dev", "--addr", "127.0.0.1:0", "--dir", k.dir, "--log-level", "error")
+	cmd := exec.Command("runnel", append([]string{"dev", "--addr", "127.0.0.1:0", "--log-level", "error"}, args...)...)
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), "NO_COLOR=1")
 	out, err := cmd.StdoutPipe()
@@ -90,30 +104,39 @@ func (k *killTest) start() (*client, time.Duration, func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start the server: %v", err)
 	}
+	s := &killed{pid: cmd.Process.Pid, dead: make(chan struct{})}
 	var once sync.Once
-	kill := func() {
+	s.kill = func() {
 		once.Do(func() {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
+			close(s.dead)
 		})
 	}
-	t.Cleanup(kill)
+	t.Cleanup(s.kill)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	addr, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if !ok {
 		t.Fatalf("the server's first line is %q, %v", line, err)
 	}
-	c := &client{base: addr, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
-	resp, err := c.http.Get(addr + "/readyz")
-	if err != nil {
-		t.Fatalf("ready: %v", err)
+	s.client = &client{base: addr, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+	for {
+		resp, err := s.client.http.Get(addr + "/readyz")
+		if err != nil {
+			t.Fatalf("ready: %v", err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			break
+		}
+		if time.Since(begin) > time.Minute {
+			t.Fatalf("ready: %s after a minute", resp.Status)
+		}
+		<-time.After(time.Millisecond)
 	}
-	_, _ = io.Copy(io.Discard, resp.Body)
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("ready: %s", resp.Status)
-	}
-	return c, time.Since(begin), kill
+	s.ready = time.Since(begin)
+	return s
 }
 
 // run has clients work until the server is killed, after d.

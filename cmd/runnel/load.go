@@ -33,10 +33,16 @@ type loadOptions struct {
 
 	inProcess  bool
 	dir        string
-	flow       bool
+	leases     bool
 	settle     bool
 	cpuProfile string
 	memProfile string
+
+	flow        string // the function of a flow; "": none of what follows
+	concurrency int
+	workers     int
+	ahead       int
+	sendBatch   int
 }
 
 func newLoadCommand() *cobra.Command {
@@ -55,15 +61,31 @@ Modes:
   phases   rounds of --round messages: all are sent, then all received, then all
            deleted, and the processor time of each is counted apart.
 
+With --flow, a server in this process runs a flow from a queue to another one;
+producers send in process, a consumer takes the results. FUNCTION is go, python
+or node, each of which returns what it gets, or none: messages are moved in one
+commit by a loop without a flow, which is what the queues alone cost. --batch is
+then messages in a call. Producers are at most --ahead messages before the
+results, or follow --rate. Every message is accounted for, and the status is not
+0 if one was lost.
+
 With --rate, sends have a schedule, and latencies count from the scheduled time:
 a stall is charged to every message that it holds up.`,
 		Example: `  runnel load --rate 200 --duration 10s --consumers 4
+  runnel load --flow python --batch 10 --concurrency 16
+  runnel load --flow go --rate 50
   runnel load --in-process --mode send --producers 64 --duration 5s
   runnel load --in-process --preload 1000000 --mode phases --messages 20000`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("duration") && (opt.messages > 0 || opt.mode == "receive") {
 				opt.duration = 0
+			}
+			if opt.flow != "" {
+				if err := opt.completeFlow(cmd); err != nil {
+					return err
+				}
+				return opt.runFlow(cmd)
 			}
 			if err := opt.validate(); err != nil {
 				return err
@@ -79,7 +101,7 @@ a stall is charged to every message that it holds up.`,
 	f.DurationVar(&opt.duration, "duration", 10*time.Second, "for how long messages are sent, if --messages does not say how many")
 	f.Float64Var(&opt.rate, "rate", 0, "messages to send per second; 0: as many as it takes")
 	f.IntVar(&opt.size, "size", 1024, "bytes of a message")
-	f.IntVar(&opt.batch, "batch", 1, "messages in a send")
+	f.IntVar(&opt.batch, "batch", 1, "messages in a send; with --flow, in a call")
 	f.IntVar(&opt.receiveBatch, "receive-batch", 10, "most messages in a receive, and in a delete")
 	f.IntVar(&opt.producers, "producers", 16, "how many send at once")
 	f.IntVar(&opt.consumers, "consumers", 4, "how many receive at once")
@@ -88,10 +110,15 @@ a stall is charged to every message that it holds up.`,
 	f.BoolVar(&opt.keep, "keep", false, "do not delete what is received, nor the queue")
 	f.BoolVar(&opt.inProcess, "in-process", false, "use the engine in this process, without HTTP")
 	f.StringVar(&opt.dir, "dir", "", "data directory of the engine (default: a new one, removed at the end)")
-	f.BoolVar(&opt.flow, "flow", false, "receive as a flow does, by leases in memory; in process only")
+	f.BoolVar(&opt.leases, "leases", false, "receive as a flow does, by leases in memory; in process only")
 	f.BoolVar(&opt.settle, "settle", false, "wait until the engine has nothing to do in the background before measuring; in process only")
 	f.StringVar(&opt.cpuProfile, "cpuprofile", "", "write a CPU profile of the measured part to `FILE`; in process only")
 	f.StringVar(&opt.memProfile, "memprofile", "", "write a profile of the memory in use at the end to `FILE`; in process only")
+	f.StringVar(&opt.flow, "flow", "", "measure a flow that calls `FUNCTION`: go, python, node, or none")
+	f.IntVar(&opt.concurrency, "concurrency", 16, "calls in flight; with --flow")
+	f.IntVar(&opt.workers, "workers", runtime.NumCPU(), "processes of the function; with --flow")
+	f.IntVar(&opt.ahead, "ahead", 0, "most messages between send and result (default 8 x concurrency x batch); with --flow")
+	f.IntVar(&opt.sendBatch, "send-batch", 0, "messages in a send (default 10, or 1 with --rate); with --flow")
 	return cmd
 }
 
@@ -129,7 +156,7 @@ func (o *loadOptions) validate() error {
 	for _, f := range []struct {
 		name string
 		set  bool
-	}{{"dir", o.dir != ""}, {"flow", o.flow}, {"settle", o.settle}, {"cpuprofile", o.cpuProfile != ""}, {"memprofile", o.memProfile != ""}} {
+	}{{"dir", o.dir != ""}, {"leases", o.leases}, {"settle", o.settle}, {"cpuprofile", o.cpuProfile != ""}, {"memprofile", o.memProfile != ""}} {
 		check(o.inProcess || !f.set, "--%s needs --in-process", f.name)
 	}
 	return errors.Join(errs...)

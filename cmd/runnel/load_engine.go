@@ -70,7 +70,7 @@ func (t *engineTarget) open(ctx context.Context, opt *loadOptions, log *slog.Log
 	if err := first.Close(ctx); err != nil {
 		return err
 	}
-	if opt.flow {
+	if opt.leases {
 		t.source = t.queue.Source()
 	}
 	ctx, t.stopExpiry = context.WithCancel(ctx)

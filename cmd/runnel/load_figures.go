@@ -13,7 +13,7 @@ type figures struct {
 	// What was asked for.
 	Mode         string  `json:"mode"`
 	InProcess    bool    `json:"in_process"`
-	Flow         bool    `json:"flow,omitempty"`
+	Leases       bool    `json:"leases,omitempty"`
 	URL          string  `json:"url,omitempty"`
 	SizeBytes    int     `json:"size_bytes"`
 	Batch        int     `json:"batch"`
@@ -33,6 +33,9 @@ type figures struct {
 	Cycle   *phase `json:"cycle,omitempty"`
 	// Wake is from when a send was due to when its message was received.
 	Wake *latency `json:"send_to_receive_ms,omitempty"`
+
+	// Flow is there with --flow only.
+	Flow *flowFigures `json:"flow,omitempty"`
 
 	// What it cost. CPU is this process's: the client's over HTTP, the
 	// engine's and the load generator's in process.

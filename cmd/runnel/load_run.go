@@ -142,7 +142,7 @@ func (r *loadRun) preload(ctx context.Context) error {
 func (r *loadRun) run(ctx context.Context) (*figures, error) {
 	o := r.opt
 	f := &figures{
-		Mode: o.mode, InProcess: o.inProcess, Flow: o.flow, SizeBytes: o.size, Batch: o.batch, ReceiveBatch: o.receiveBatch,
+		Mode: o.mode, InProcess: o.inProcess, Leases: o.leases, SizeBytes: o.size, Batch: o.batch, ReceiveBatch: o.receiveBatch,
 		Producers: o.producers, Consumers: o.consumers, RateAsked: o.rate,
 		PreloadMessages: o.preload, PreloadSeconds: rounded(r.preloadTook.Seconds()),
 		Commit: thisBuild().commit, Machine: thisMachine(), Time: time.Now().UTC().Truncate(time.Second),

@@ -79,10 +79,10 @@ var modes = []struct {
 
 func TestLoadEngine(t *testing.T) {
 	for _, m := range modes {
-		for _, flow := range []bool{false, true} {
+		for _, leases := range []bool{false, true} {
 			args := append([]string{"--in-process", "--dir", t.TempDir(), "--mode", m.mode}, m.args...)
-			if flow {
-				args = append(args, "--flow")
+			if leases {
+				args = append(args, "--leases")
 			}
 			t.Run(strings.Join(args[4:], " "), func(t *testing.T) {
 				f := load(t, args...)
@@ -90,7 +90,7 @@ func TestLoadEngine(t *testing.T) {
 				if diff := cmp.Diff(m.want, has(f)); diff != "" {
 					t.Errorf("parts of the figures (-want +got):\n%s", diff)
 				}
-				if !f.InProcess || f.Flow != flow || f.Allocs == nil || *f.Allocs <= 0 || f.OpenMS == nil || f.DiskBytes == 0 {
+				if !f.InProcess || f.Leases != leases || f.Allocs == nil || *f.Allocs <= 0 || f.OpenMS == nil || f.DiskBytes == 0 {
 					t.Errorf("figures of the engine: %+v", f)
 				}
 			})
@@ -131,8 +131,8 @@ func TestLoadBacklog(t *testing.T) {
 	with := func(args ...string) []string { return append(engine[:len(engine):len(engine)], args...) }
 	f := load(t, with("--mode", "send", "--messages", "500", "--keep")...)
 	checkFigures(t, f, 500)
-	for _, flow := range []string{"--flow=false", "--flow=true"} {
-		f = load(t, with("--mode", "phases", "--messages", "200", "--round", "50", flow)...)
+	for _, leases := range []string{"--leases=false", "--leases=true"} {
+		f = load(t, with("--mode", "phases", "--messages", "200", "--round", "50", leases)...)
 		checkFigures(t, f, 200)
 		if f.Backlog != 500 {
 			t.Errorf("backlog = %d, want the 500 of before", f.Backlog)
@@ -189,7 +189,7 @@ func TestLoadRefusals(t *testing.T) {
 		{"--producers 0", "--producers 0"},
 		{"--consumers 0", "--consumers 0"},
 		{"--dir x", "--dir needs --in-process"},
-		{"--flow", "--flow needs --in-process"},
+		{"--leases", "--leases needs --in-process"},
 		{"--keep --mode loop", "--keep"},
 		{"--url http://127.0.0.1:1", "no server answers"},
 	} {

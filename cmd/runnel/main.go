@@ -15,7 +15,7 @@ import (
 // Exit statuses.
 const (
 	exitFailed      = 1   // it was tried and did not work
-	exitUsage       = 2   // no such command, flag or argument: nothing was tried
+	exitUsage       = 2   // no such command, flag or argument, or a file with faults: nothing was changed
 	exitInterrupted = 130 // as the shell has it for a program that SIGINT ended
 )
 
@@ -28,7 +28,7 @@ func main() {
 }
 
 // run does one command and returns the exit status. An error is one line on
-// stderr.
+// stderr; the faults of a file come before it, a line each.
 func run(ctx context.Context, args []string, stderr io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
@@ -39,6 +39,14 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "runnel: interrupted")
 		return exitInterrupted
+	}
+	var faults *faultsError
+	if errors.As(err, &faults) {
+		for _, line := range faults.lines {
+			fmt.Fprintln(stderr, strings.ReplaceAll(line, "\n", "; "))
+		}
+		fmt.Fprintln(stderr, "runnel: "+faults.summary())
+		return exitUsage
 	}
 	fmt.Fprintln(stderr, "runnel: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 	var usage *usageError

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -36,6 +37,11 @@ const noRaceSleep = "GORACE=atexit_sleep_ms=0"
 //	                      goes to the file NAME.out.
 //	shows NAME TEXT       waits until it has written TEXT.
 //	signal NAME           sends it SIGTERM, and fails if it does not end well.
+//	client NAME ARGS...   starts runnel ARGS in the background, for shows and
+//	                      for
+//	interrupt NAME        which is signal with SIGINT.
+//	until REGEXP ARGS...  runs runnel ARGS again and again until a line of its
+//	                      output fits.
 func TestScripts(t *testing.T) {
 	servers := servers{byName: make(map[string]*process)}
 	testscript.Run(t, testscript.Params{
@@ -51,8 +57,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name == "root" { // who may write everywhere
+			switch name {
+			case "root": // who may write everywhere
 				return os.Geteuid() == 0, nil
+			case "python": // is there, as it must be where CI is true
+				_, err := exec.LookPath("python3")
+				if err != nil && os.Getenv("CI") == "true" {
+					return false, err
+				}
+				return err == nil, nil
 			}
 			return false, fmt.Errorf("there is no condition %q", name)
 		},
@@ -60,6 +73,10 @@ func TestScripts(t *testing.T) {
 			"server": servers.start,
 			"shows":  servers.shows,
 			"signal": servers.signal,
+
+			"client":    servers.client,
+			"interrupt": servers.interrupt,
+			"until":     until,
 		},
 	})
 }
@@ -120,13 +137,7 @@ func (s *servers) start(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: server NAME ARGS...")
 	}
-	p := startProcess(ts.MkAbs("."), args[1:]...)
-	ts.Defer(func() {
-		if p.cmd.Process != nil {
-			_ = p.cmd.Process.Kill()
-		}
-		<-p.ended
-	})
+	p := s.begin(ts, args[0], args[1:])
 	if !p.shows("\n") {
 		ts.Fatalf("the server has ended: %v\n%s", p.err, p.errOut.String())
 	}
@@ -142,9 +153,47 @@ func (s *servers) start(ts *testscript.TestScript, neg bool, args []string) {
 	for _, match := range token.FindAllStringSubmatch(text, -1) {
 		ts.Setenv(strings.ToUpper(match[1]), match[2])
 	}
+}
+
+// begin starts a process that ends with its script.
+func (s *servers) begin(ts *testscript.TestScript, name string, args []string) *process {
+	p := startProcess(ts.MkAbs("."), args...)
+	ts.Defer(func() {
+		if p.cmd.Process != nil {
+			_ = p.cmd.Process.Kill()
+		}
+		<-p.ended
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byName[ts.Name()+"/"+args[0]] = p
+	s.byName[ts.Name()+"/"+name] = p
+	return p
+}
+
+func (s *servers) client(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: client NAME ARGS...")
+	}
+	s.begin(ts, args[0], append(args[1:], "--url", ts.Getenv("RUNNEL_URL")))
+}
+
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP ARGS...")
+	}
+	want := regexp.MustCompile("(?m)" + args[0])
+	end := time.Now().Add(deadline)
+	for {
+		cmd := exec.Command("runnel", append(args[1:], "--url", ts.Getenv("RUNNEL_URL"))...)
+		out, err := cmd.Output()
+		ts.Check(err)
+		if want.Match(out) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("runnel %s never printed %s, but\n%s", strings.Join(args[1:], " "), args[0], out)
+		}
+	}
 }
 
 // startProcess starts runnel. That it could not be started is an error of the
@@ -189,15 +238,23 @@ func (s *servers) shows(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func (s *servers) signal(ts *testscript.TestScript, neg bool, args []string) {
+	s.end(ts, neg, args, syscall.SIGTERM)
+}
+
+func (s *servers) interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	s.end(ts, neg, args, syscall.SIGINT)
+}
+
+func (s *servers) end(ts *testscript.TestScript, neg bool, args []string, with os.Signal) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: signal NAME")
+		ts.Fatalf("usage: signal NAME, or interrupt NAME")
 	}
 	p := s.named(ts, args[0])
-	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))
+	ts.Check(p.cmd.Process.Signal(with))
 	<-p.ended
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]+".err"), p.errOut.Bytes(), 0o600))
 	if p.err != nil {
-		ts.Fatalf("the server ended with %v:\n%s", p.err, p.errOut.String())
+		ts.Fatalf("it ended with %v:\n%s", p.err, p.errOut.String())
 	}
 }
 
@@ -228,19 +285,6 @@ func TestExitStatus(t *testing.T) {
 	var stderr bytes.Buffer
 	if got := run(interrupted, []string{"queue", "ls", "--url", "http://127.0.0.1:1"}, &stderr); got != 130 || stderr.String() != "runnel: interrupted\n" {
 		t.Errorf("interrupted: got status %d, %q", got, &stderr)
-	}
-}
-
-func TestClosest(t *testing.T) {
-	names := []string{"addr", "dir", "insecure", "public-url", "tls-cert", "tls-key"}
-	for typed, want := range map[string]string{
-		"adr": "addr", "adress": "addr", "address": "addr", "Addr": "addr", "aadr": "addr",
-		"directory": "dir", "idr": "dir", "tls": "tls-cert", "tls-certificate": "tls-cert", "publicurl": "public-url",
-		"x": "", "verbose": "", "port": "", "": "",
-	} {
-		if got := closest(typed, names); got != want {
-			t.Errorf("%q: got %q, want %q", typed, got, want)
-		}
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel"
 )
 
 func newQueueCommand() *cobra.Command {
@@ -113,6 +115,8 @@ type peekedMessage struct {
 	Receives   int       `json:"receives"`
 	Body       string    `json:"body"`
 	BodyBase64 []byte    `json:"body_base64"`
+
+	Reason *runnel.DeadLetter `json:"dead_letter"`
 }
 
 const (
@@ -133,7 +137,8 @@ func newQueuePeekCommand() *cobra.Command {
 receive is disturbed, nothing is counted, and no timeout changes.
 
 The first column is a message's position: --after takes it to go on from there.
-Long bodies are cut in the table, and whole with --json.`,
+Long bodies are cut in the table, and whole with --json. A dead letter has its
+reason behind it; runnel dlq show prints all of it.`,
 		Example: `  runnel queue peek images
   runnel queue peek images --after 41 --limit 100 --json`,
 		Args: cobra.ExactArgs(1),
@@ -203,8 +208,12 @@ func writePeeked(out io.Writer, messages []json.RawMessage) error {
 		} else if r := []rune(m.Body); len(r) > peekColumn {
 			body = strconv.Quote(string(r[:peekColumn])) + "..."
 		}
-		fmt.Fprintf(&text, "%d  %s  sent %s  %s  receives %d  %s\n",
-			m.Position, m.ID, m.Sent.Local().Format(time.DateTime), state, m.Receives, body)
+		why := ""
+		if m.Reason != nil {
+			why = "  dead letter: " + reasonLine(m.Reason)
+		}
+		fmt.Fprintf(&text, "%d  %s  sent %s  %s  receives %d  %s%s\n",
+			m.Position, m.ID, m.Sent.Local().Format(time.DateTime), state, m.Receives, body, why)
 	}
 	_, err := out.Write(text.Bytes())
 	return err

@@ -8,10 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel"
 )
 
 // maxReceiveWait is how long SQS lets one receive wait.
@@ -29,7 +33,9 @@ func newReceiveCommand() *cobra.Command {
 		Long: `Receive messages from a queue, print their bodies, one per line, and delete them.
 
 Messages are deleted after they were printed: if that fails they come back when
-their visibility timeout ends. QUEUE is a queue's name, or its URL.`,
+their visibility timeout ends. QUEUE is a queue's name, or its URL.
+
+Why a message is a dead letter goes to standard error, with --json to its line.`,
 		Example: `  runnel receive images
   runnel receive -n 100 --wait 5s --json images
   runnel receive --follow images | while read -r line; do ...; done`,
@@ -52,6 +58,8 @@ their visibility timeout ends. QUEUE is a queue's name, or its URL.`,
 			if r.url, err = c.queueURL(cmd.Context(), args[0]); err != nil {
 				return err
 			}
+			r.errOut = cmd.ErrOrStderr()
+			r.dead = c.holdsDeadLetters(cmd.Context(), r.url)
 			err = r.run(cmd.Context())
 			if r.follow && cmd.Context().Err() != nil {
 				return nil // the interrupt is how it ends
@@ -78,8 +86,9 @@ type receiver struct {
 	count              int // 0: no limit
 	wait               time.Duration
 	keep, follow, json bool
-	out                io.Writer
+	out, errOut        io.Writer
 	received           int
+	dead               bool // the queue holds dead letters
 }
 
 // sqsMessage is a received message as SQS has it in JSON.
@@ -104,7 +113,7 @@ func (r *receiver) run(ctx context.Context) error {
 		if len(ms) == 0 && !r.follow && !time.Now().Before(deadline) {
 			return nil
 		}
-		if err := r.print(ms); err != nil {
+		if err := r.print(ms, r.reasons(ctx, ms)); err != nil {
 			return fmt.Errorf("print: %w (the messages were not deleted)", err)
 		}
 		r.received += len(ms)
@@ -145,10 +154,12 @@ type printed struct {
 	Sent       time.Time         `json:"sent,omitzero"`
 	System     map[string]string `json:"system,omitempty"`         // the other system attributes of SQS
 	Receipt    string            `json:"receipt_handle,omitempty"` // of a message that is kept
+
+	DeadLetter *runnel.DeadLetter `json:"dead_letter,omitempty"`
 }
 
 // print writes the messages with one write: what it reports as written is.
-func (r *receiver) print(ms []sqsMessage) error {
+func (r *receiver) print(ms []sqsMessage, reasons map[string]*runnel.DeadLetter) error {
 	if len(ms) == 0 {
 		return nil
 	}
@@ -157,11 +168,14 @@ func (r *receiver) print(ms []sqsMessage) error {
 	enc.SetEscapeHTML(false)
 	for i := range ms {
 		if !r.json {
+			if why := reasons[ms[i].MessageId]; why != nil {
+				fmt.Fprintf(r.errOut, "%s is a dead letter: %s\n", ms[i].MessageId, reasonLine(why))
+			}
 			buf.WriteString(ms[i].Body)
 			buf.WriteByte('\n')
 			continue
 		}
-		p := printed{ID: ms[i].MessageId, Body: ms[i].Body}
+		p := printed{ID: ms[i].MessageId, Body: ms[i].Body, DeadLetter: reasons[ms[i].MessageId]}
 		for name, value := range ms[i].Attributes {
 			n, err := strconv.ParseInt(value, 10, 64)
 			switch {
@@ -189,6 +203,54 @@ func (r *receiver) print(ms []sqsMessage) error {
 	}
 	_, err := r.out.Write(buf.Bytes())
 	return err
+}
+
+// reasons returns why messages are dead letters, by their ids. It is told
+// where it can be had; without it they are received all the same.
+func (r *receiver) reasons(ctx context.Context, ms []sqsMessage) map[string]*runnel.DeadLetter {
+	if !r.dead || len(ms) == 0 {
+		return nil
+	}
+	ids := make([]string, len(ms))
+	for i := range ms {
+		ids[i] = strconv.Quote(ms[i].MessageId)
+	}
+	out := make(map[string]*runnel.DeadLetter, len(ms))
+	// They are in flight, at the front of the queue as a rule.
+	_ = r.client.deadLetters(ctx, queueOf(r.url), "id in ["+strings.Join(ids, ", ")+"]", nil, len(ms), func(raw json.RawMessage) (bool, error) {
+		var m deadLetter
+		if json.Unmarshal(raw, &m) == nil {
+			out[m.ID] = m.Reason
+		}
+		return len(out) < len(ms), nil
+	})
+	return out
+}
+
+// holdsDeadLetters says whether a flow or a queue gives messages up to the
+// queue of this URL, as far as the server tells.
+func (c *client) holdsDeadLetters(ctx context.Context, queueURL string) bool {
+	raw, err := c.list(ctx, deadLetterKind)
+	if err != nil {
+		return false
+	}
+	all, err := decodeAll[deadLetterQueue](raw)
+	return err == nil && slices.ContainsFunc(all, func(q deadLetterQueue) bool { return q.Queue == queueOf(queueURL) })
+}
+
+// queueOf returns the name of a queue from its URL.
+func queueOf(queueURL string) string { return queueURL[strings.LastIndexByte(queueURL, '/')+1:] }
+
+// reasonLine is why a message is a dead letter, in one line.
+func reasonLine(d *runnel.DeadLetter) string {
+	text := d.Type
+	if d.Message != "" {
+		text += ": " + cut(oneLine(d.Message), peekColumn)
+	}
+	if d.Function != "" {
+		text += " in " + d.Function
+	}
+	return text
 }
 
 func setIn(m *map[string]string, name, value string) {

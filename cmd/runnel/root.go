@@ -3,10 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/runnel-io/runnel/internal/spec"
 )
 
 // usageError is a command line that means nothing.
@@ -17,11 +18,14 @@ func (e *usageError) Error() string { return e.text }
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "runnel",
-		Short: "Durable queues that Amazon SQS clients use unchanged",
-		Long: `Runnel is a durable queue in one binary that Amazon SQS clients use unchanged.
+		Short: "Runs your functions where the messages flow",
+		Long: `Runnel runs your functions where the messages flow: a message on a queue calls a
+function in Python, JavaScript, Go or any program, and what it returns goes
+onward. The queues are durable, in this one binary, and Amazon SQS clients use
+them unchanged.
 
-Start with runnel demo, or with runnel dev and, in another terminal, runnel send
-and runnel receive.`,
+Start with runnel demo. Or declare functions, queues and flows in a file, run
+runnel dev -f runnel.yaml and, in another terminal, runnel send.`,
 		Version:       thisBuild().version,
 		SilenceUsage:  true, // an error is one line
 		SilenceErrors: true,
@@ -35,7 +39,9 @@ and runnel receive.`,
 		}
 	}
 	add("server", newDemoCommand(), newDevCommand(), newServeCommand())
-	add("client", newSendCommand(), newReceiveCommand(), newQueueCommand(), newBackupCommand(), newLoadCommand())
+	add("client", newSendCommand(), newReceiveCommand(), newQueueCommand(), newInvokeCommand(), newFlowCommand(), newDLQCommand(), newLogsCommand())
+	add("client", newApplyCommand(), newGetCommand(), newDescribeCommand(), newDeleteCommand(), newBackupCommand(), newLoadCommand())
+	root.AddCommand(newCheckCommand())
 	root.AddCommand(newVersionCommand())
 	prepare(root)
 	return root
@@ -104,44 +110,5 @@ func flagError(cmd *cobra.Command, err error) error {
 	return &usageError{fmt.Sprintf("there is no flag --%s%s", typed, hint)}
 }
 
-// closest returns the name that typed was perhaps meant to be: the one with
-// the fewest letters to change, if these are about a third at most; "" if there
-// is none. One may be an abbreviation of the other, with the same first letter.
-func closest(typed string, names []string) string {
-	typed = strings.ToLower(typed)
-	best, least := "", (len(typed)+1)/3+1
-	for _, name := range names {
-		d := distance(typed, name)
-		if n := min(len(typed), len(name)); n > 2 && typed[0] == name[0] {
-			d = min(d, distance(typed[:n], name[:n]))
-		}
-		if d < least {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance is how many letters must be changed, added, left out, or exchanged
-// with their neighbour to make a from b.
-func distance(a, b string) int {
-	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row, above, twoAbove := rows[i%3], rows[(i+2)%3], rows[(i+1)%3]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(above[j]+1, row[j-1]+1, above[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], twoAbove[j-2]+1)
-			}
-		}
-	}
-	return rows[len(a)%3][len(b)]
-}
+// closest returns the name that typed was perhaps meant to be, or "".
+func closest(typed string, names []string) string { return spec.Closest(typed, names) }

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,7 +22,6 @@ import (
 func newServeCommand() *cobra.Command {
 	cfg := server.Config{Version: thisBuild().version}
 	var logs logFlags
-	var file *string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a server that demands keys",
@@ -31,13 +33,14 @@ and "Authorization: Bearer", take its token.
 
 The first line on standard output says where the server listens. The log goes to
 standard error. SIGTERM or Ctrl-C ends it when the requests under way are done;
-a second one ends it at once, which loses nothing that was acknowledged.`,
+a second one ends it at once, which loses nothing that was acknowledged. SIGHUP
+applies the spec file of -f again.`,
 		Example: `  runnel serve
   runnel serve --dir /var/lib/runnel --addr :7070 --tls-cert cert.pem --tls-key key.pem
   runnel serve --addr 10.0.0.5:7070 --insecure --public-url https://queues.example.com`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			fromFile, err := applyFile(cmd, *file)
+			fromFile, err := applyFile(cmd, cfg.SpecFile)
 			if err != nil {
 				return err
 			}
@@ -47,14 +50,19 @@ a second one ends it at once, which loses nothing that was acknowledged.`,
 			return serve(cmd.Context(), cfg, fromFile, cmd.OutOrStdout())
 		},
 	}
+	addServeFlags(cmd, &cfg, &logs)
+	addFileFlag(cmd, &cfg.SpecFile)
+	return cmd
+}
+
+// addServeFlags gives a command the flags of serve but -f.
+func addServeFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags) {
 	f := cmd.Flags()
-	addServerFlags(cmd, &cfg, &logs, "runnel-data")
+	addServerFlags(cmd, cfg, logs, "runnel-data")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "what clients call the server, `https://HOST`, where a proxy changes it (default: as each request says)")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow other machines to connect without TLS: messages and tokens can be read on the way")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the TLS certificate chain; is read again when it changes")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its private key")
-	file = addFileFlag(cmd)
-	return cmd
 }
 
 // addServerFlags gives a command the flags that serve and dev share.
@@ -63,6 +71,7 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir 
 	f.StringVar(&cfg.Dir, "dir", dir, "data `directory`; is made if there is none")
 	f.StringVar(&cfg.Addr, "addr", server.DefaultAddr, "`HOST:PORT` to listen on; port 0 is any free one")
 	f.StringVar(&cfg.Region, "region", "us-east-1", "region in the ARNs of queues; requests for any region are taken")
+	f.IntVar(&cfg.SessionLimit, "session-limit", 80, "how many calls an account may have under way, of all its flows and requests")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long requests under way may take at the end")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&logs.format, "log-format", "text", "text or json")
@@ -80,7 +89,29 @@ func serve(ctx context.Context, cfg server.Config, fromFile map[string]spec.Entr
 		cancel()
 		return errors.Join(err, s.Run(ended)) // which only closes it
 	}
+	if cfg.SpecFile != "" && !cfg.Watch {
+		reloading, stop := context.WithCancel(ctx)
+		defer stop()
+		go reloadOnHangup(reloading, s, cfg.Log)
+	}
 	return s.Run(ctx)
+}
+
+// reloadOnHangup applies the spec file again on each SIGHUP.
+func reloadOnHangup(ctx context.Context, s *server.Server, log *slog.Logger) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+		}
+		if err := s.Reload(ctx); err != nil && ctx.Err() == nil {
+			log.Error("spec not applied, what runs goes on", "err", err)
+		}
+	}
 }
 
 // announce prints where the server listens, and its first keys.
