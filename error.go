@@ -119,10 +119,19 @@ func failures(what string, failed map[int]error) string {
 
 // RetryError is a function's wish to see its message again later. Make one
 // with RetryAfter.
-type RetryError struct{ After time.Duration }
+type RetryError struct {
+	After time.Duration
+	// Reason is why, in the function's words; it may be empty.
+	Reason string
+}
 
-// Error says when.
-func (e *RetryError) Error() string { return "retry after " + e.After.String() }
+// Error says when, and why.
+func (e *RetryError) Error() string {
+	if e.Reason == "" {
+		return "retry after " + e.After.String()
+	}
+	return "retry after " + e.After.String() + ": " + e.Reason
+}
 
 // RetryAfter returns the error by which a handler asks for its message again
 // after d. It counts as a failed attempt.

@@ -65,7 +65,8 @@ type Delivery struct {
 	// Lane is the lane that the message came by.
 	Lane Lane
 	// Position is the message's place in its lane (a Kafka offset, a queue's
-	// sequence number). It grows within a lane.
+	// sequence number). It grows within a lane, and is the same on every
+	// delivery of a message. 0 where the source has none.
 	Position int64
 	// Receives counts deliveries of this message, this one included. Sources
 	// that do not know say 1.

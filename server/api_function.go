@@ -74,6 +74,9 @@ func (a functionAPI) describe(ctx context.Context, info function.Info) (admin.Fu
 		out.Versions = append(out.Versions, admin.FunctionVersion{Version: v.Hash, Created: v.Created, Runtime: string(v.Runtime)})
 	}
 	for _, l := range info.Limits {
+		if l.Wanted == "" {
+			continue // none was asked for
+		}
 		out.Limits = append(out.Limits, admin.Limit(l))
 	}
 	return out, nil

@@ -57,11 +57,14 @@ func (fs *flows) run(ctx context.Context) error {
 			f.run(ctx)
 		}()
 	}
+	// One that is put after the records were read, and before start is set,
+	// would never run.
+	fs.changing.Lock()
 	records, err := fs.records(context.WithoutCancel(ctx))
 	if err != nil {
+		fs.changing.Unlock()
 		return err
 	}
-	fs.changing.Lock()
 	fs.mu.Lock()
 	fs.start = start
 	fs.mu.Unlock()

@@ -33,6 +33,9 @@ func readSpec(path string, opt spec.Options) (*spec.File, error) {
 	return file, nil
 }
 
+// CheckFilter says what is wrong with the filter of a flow.
+func CheckFilter(expression string) error { return dispatch.CheckFilter(expression) }
+
 // CheckSpec returns every fault of a spec file, joined, each with its file and
 // line. handlers are the Go handlers that it may call. It opens no socket, and
 // neither reads nor changes data: what an earlier apply made does not count.

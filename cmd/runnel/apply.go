@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel/internal/spec"
+	"github.com/runnel-io/runnel/server"
 )
 
 // maxUpload is how many bytes of packed sources one apply carries: the
@@ -95,6 +96,7 @@ func (a *applier) run(cmd *cobra.Command) error {
 	}
 	dir := filepath.Dir(a.path)
 	file, err := spec.Parse(a.path, text, spec.Options{
+		CheckFilter: server.CheckFilter,
 		// Without Dir paths are asked for as they are written, which is how
 		// the server asks.
 		Env: func(name string) (string, bool) {

@@ -56,7 +56,7 @@ func checkFile(path string) (*spec.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the file of -f: %w", err)
 	}
-	cfg := server.Config{SpecFile: path}
+	cfg := server.Config{}
 	cmd := &cobra.Command{Use: "serve"}
 	addServeFlags(cmd, &cfg, new(logFlags))
 	set, err := applyFile(cmd, path)
@@ -64,7 +64,7 @@ func checkFile(path string) (*spec.File, error) {
 	if err != nil && !errors.As(err, &faults) {
 		return nil, err
 	}
-	for _, err := range joined(cfg.Validate()) {
+	for _, err := range joined(server.Check(cfg)) {
 		// A setting that the file does not have is one that it should.
 		faults.lines = append(faults.lines, settingFaults(err, set).Error())
 	}

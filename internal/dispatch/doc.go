@@ -7,7 +7,7 @@
 //	intake.go   room for a message is found before it is received
 //	lease.go    from here on its lease is kept, wherever it waits
 //	filter.go   whether it is for this flow
-//	order.go    whether it is its key's turn
+//	order.go    whether it is its key's turn; line.go is what is known of a key
 //	batch.go    which messages share a call
 //	call.go     one call: a place, a deadline, the handler, a recovered panic
 //	judge.go    what the answer, or the failure, means for each message
@@ -29,8 +29,11 @@
 //     again, each alone.
 //   - A message whose lease was lost is neither published nor acked.
 //   - Of the messages of a key at most one call is under way, and none is
-//     called while an earlier one is in a back-off. What waits behind it is
-//     released, in order, so that it does not take the room of other keys.
+//     called while an earlier one was given back and has not come again. What
+//     waits behind it is given back too, so that it does not take the room of
+//     other keys. That a message goes back is noted before the source can know.
+//   - The intake never waits for a source to settle or for a sink: it must see
+//     when it is to end, and others must go on.
 //
 // Nothing here knows which source or sink it has.
 package dispatch

@@ -407,7 +407,7 @@ func TestEnvironmentIsSecret(t *testing.T) {
 	p := b.runner.started()[0]
 	want := []string{
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=0", "AWS_LAMBDA_FUNCTION_NAME=echo", "AWS_LAMBDA_FUNCTION_VERSION=" + d.Version,
-		"LAMBDA_TASK_ROOT=" + p.Dir, "RUNNEL_FUNCTION=demo/echo", "RUNNEL_HANDLER=./worker", "RUNNEL_VERSION=" + d.Version,
+		"LAMBDA_TASK_ROOT=" + p.Dir, "RUNNEL_FUNCTION=demo/echo", "RUNNEL_HANDLER=./worker", "RUNNEL_MEMORY=0", "RUNNEL_VERSION=" + d.Version,
 		"TOKEN=hunter2-hunter2", "_HANDLER=./worker",
 	}
 	if diff := cmp.Diff(want, p.Env); diff != "" {

@@ -121,6 +121,7 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 		"RUNNEL_FUNCTION":                 def.Name,
 		"RUNNEL_VERSION":                  version,
 		"RUNNEL_HANDLER":                  def.Handler,
+		"RUNNEL_MEMORY":                   strconv.FormatInt(int64(def.Memory), 10),
 		"AWS_LAMBDA_FUNCTION_NAME":        short,
 		"AWS_LAMBDA_FUNCTION_VERSION":     version,
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatInt(int64(def.Memory)>>20, 10),

@@ -281,7 +281,7 @@ func decodeError(text []byte, length int64) (error, error) {
 		return runnel.Reject(e.Message), nil
 	case "retry":
 		after := min(max(e.After, 0), (12 * time.Hour).Seconds())
-		return runnel.RetryAfter(time.Duration(after * float64(time.Second))), nil
+		return &runnel.RetryError{After: time.Duration(after * float64(time.Second)), Reason: e.Message}, nil
 	case runnel.KindOutOfMemory, runnel.KindOutput, runnel.KindUndecodable:
 	default:
 		e.Kind = runnel.KindError

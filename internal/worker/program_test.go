@@ -52,12 +52,12 @@ func serve() error {
 		return errors.New("exits after failed")
 	case "hang":
 		fmt.Fprintln(os.Stderr, "still loading")
-		select {}
+		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "exit":
 		return errors.New("no such module")
 	case "garbage":
 		fmt.Fprintln(out, "hello")
-		select {}
+		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "once": // loads while the file is there
 		if _, err := os.Stat(path); err != nil {
 			return err
@@ -122,7 +122,7 @@ func handle(id string, words []string, meta, payload []byte, in *bufio.Reader, o
 	}
 	switch do {
 	case "sleep":
-		select {}
+		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "wait": // for cancel
 		line, err := in.ReadString('\n')
 		if err != nil || line != "cancel "+id+"\n" {
@@ -160,14 +160,14 @@ func handle(id string, words []string, meta, payload []byte, in *bufio.Reader, o
 		_ = w.Flush()
 	case "raw": // onto descriptor 4
 		fmt.Fprint(out, strings.ReplaceAll(arg, "ID", id))
-		select {}
+		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "half":
 		fmt.Fprint(out, arg)
 		os.Exit(0)
 	case "close":
 		_ = out.Close()
 		_ = syscall.Close(4)
-		select {}
+		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "log":
 		fmt.Fprintf(out, "log %s warn %d\n%s", id, len(arg), arg)
 	case "big":
