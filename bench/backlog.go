@@ -47,7 +47,7 @@ func backlogScenario(ctx context.Context, b *bench) error {
 	}{
 		{"clients, one message a call", true, phaseCalls, []string{"--mode", "phases", "--messages", b.count(60_000), "--batch", "1", "--receive-batch", "1"}},
 		{"clients, tens", true, phaseCalls, []string{"--mode", "phases", "--messages", b.count(100_000), "--batch", "10", "--receive-batch", "10"}},
-		{"flow: sends of one, receives of ten", false, phaseCalls, []string{"--mode", "phases", "--flow", "--messages", b.count(60_000), "--batch", "1", "--receive-batch", "10"}},
+		{"flow: sends of one, receives of ten", false, phaseCalls, []string{"--mode", "phases", "--leases", "--messages", b.count(60_000), "--batch", "1", "--receive-batch", "10"}},
 		{"clients, one message a call, all at once", true, cycleCalls, []string{"--mode", "cycle", "--messages", b.count(60_000), "--batch", "1", "--receive-batch", "1"}},
 	}
 	worst := make(map[string]float64) // median ratio by variant

@@ -61,6 +61,14 @@ func (b *bench) dir() (string, error) {
 	return dir, os.Mkdir(dir, 0o700)
 }
 
+// remove removes a directory that dir made.
+func (b *bench) remove(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove the data: %w", err)
+	}
+	return nil
+}
+
 // child runs a program that prints figures.
 func (b *bench) child(ctx context.Context, label string, run int, program string, args ...string) (figures, error) {
 	var f figures

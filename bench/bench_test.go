@@ -172,7 +172,7 @@ Type: cpu
              main.(*loadRun).produceAll.func2
 -----------+-------------------------------------------------------
 `
-	got, err := parseTraces([]byte(text))
+	got, err := parseTraces(engineParts, []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,8 +185,30 @@ Type: cpu
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(share{}), cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 })); diff != "" {
 		t.Errorf("shares (-want +got):\n%s", diff)
 	}
-	if _, err := parseTraces([]byte("File: runnel\n")); err == nil {
+	if _, err := parseTraces(engineParts, []byte("File: runnel\n")); err == nil {
 		t.Error("a profile without samples is no error")
+	}
+	const counts = `Type: alloc_objects
+-----------+-------------------------------------------------------
+     bytes:  1kB
+       300   runtime.mallocgc
+             github.com/runnel-io/runnel/internal/queue.(*Queue).Send
+             main.(*flowLoad).produce.func2
+-----------+-------------------------------------------------------
+     bytes:  16B
+       600   github.com/runnel-io/runnel/internal/queue.(*source).Receive
+             github.com/runnel-io/runnel/internal/dispatch.(*Flow).intake
+-----------+-------------------------------------------------------
+       100   github.com/runnel-io/runnel.WithCall (inline)
+             github.com/runnel-io/runnel/internal/dispatch.(*Flow).call
+-----------+-------------------------------------------------------
+`
+	if got, err = parseTraces(flowParts, []byte(counts)); err != nil {
+		t.Fatal(err)
+	}
+	want = []share{{"flow: queues, receive and commit", 0.6}, {"load: queues, sends and results", 0.3}, {"flow: dispatch", 0.1}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(share{})); diff != "" {
+		t.Errorf("shares of a count (-want +got):\n%s", diff)
 	}
 	if got, err := parseValue("1.50mins"); err != nil || got != 90*time.Second {
 		t.Errorf("parseValue(1.50mins) = %v, %v", got, err)

@@ -30,7 +30,7 @@ func engineScenario(ctx context.Context, b *bench) error {
 		{name: "log: append"},
 		{name: "queue: send", args: []string{"--mode", "send"}},
 		{name: "queue: send, receive, delete; clients", args: []string{"--mode", "cycle", "--consumers", "16", "--receive-batch", "10"}},
-		{name: "queue: send, receive, delete; flow", args: []string{"--mode", "cycle", "--flow", "--consumers", "2", "--receive-batch", "100"}},
+		{name: "queue: send, receive, delete; flow", args: []string{"--mode", "cycle", "--leases", "--consumers", "2", "--receive-batch", "100"}},
 	}
 	for run := 1; run <= b.pairs; run++ {
 		for i := range sides {
@@ -95,7 +95,7 @@ func (b *bench) profileEngine(ctx context.Context, producers, duration string) e
 	if err != nil {
 		return err
 	}
-	shares, err := b.shares(ctx, profile)
+	shares, err := b.shares(ctx, engineParts, profile)
 	if err != nil {
 		return err
 	}

@@ -20,9 +20,12 @@ type figures struct {
 	Cycle   *phase   `json:"cycle,omitempty"`
 	Wake    *latency `json:"send_to_receive_ms,omitempty"`
 
+	Flow *flowFigures `json:"flow,omitempty"`
+
 	CPU              float64 `json:"cpu_us_per_message"`
 	ServerCPU        float64 `json:"server_cpu_us_per_message,omitempty"`
 	WrittenBytes     float64 `json:"bytes_written_per_message,omitempty"`
+	Allocs           float64 `json:"allocs_per_message,omitempty"`
 	PeakRSS          int64   `json:"peak_rss_bytes,omitempty"`
 	RSS              int64   `json:"rss_bytes,omitempty"`
 	ServerRSS        int64   `json:"server_rss_bytes,omitempty"`
@@ -40,6 +43,17 @@ type figures struct {
 		Kernel string `json:"kernel"`
 		Go     string `json:"go"`
 	} `json:"machine"`
+}
+
+// flowFigures are those of a flow, with --flow.
+type flowFigures struct {
+	Result     *latency `json:"send_to_result_ms,omitempty"`
+	Handler    *latency `json:"send_to_handler_ms,omitempty"`
+	WorkerCPU  float64  `json:"worker_cpu_us_per_message,omitempty"`
+	Retried    int64    `json:"retried"`
+	Dead       int64    `json:"dead_lettered"`
+	Duplicates int64    `json:"duplicates"`
+	Lost       int64    `json:"lost"`
 }
 
 type phase struct {

@@ -28,6 +28,7 @@ var scenarios = []scenario{
 	{"backlog", "a million messages waiting against none; restart and memory", backlogScenario},
 	{"wake", "from send to a waiting receive, over HTTP", wakeScenario},
 	{"http", "batch sends and whole cycles over HTTP", httpScenario},
+	{"flow", "from a queue through a function to a queue", flowScenario},
 }
 
 func main() {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"text/template"
 	"time"
 
@@ -70,20 +69,20 @@ flows:
 func demoLanguages(ctx context.Context) map[runnel.Runtime]bool {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	works := func(program, variable string, names []string, args ...string) bool {
+	works := func(variable string, names []string, option, script string) bool {
 		if p := os.Getenv(variable); p != "" {
 			names = []string{p}
 		}
 		for _, name := range names {
-			if exec.CommandContext(ctx, name, append([]string{program}, args...)...).Run() == nil {
+			if exec.CommandContext(ctx, name, option, script).Run() == nil {
 				return true
 			}
 		}
 		return false
 	}
 	return map[runnel.Runtime]bool{
-		runnel.RuntimePython: works("-c", "RUNNEL_PYTHON", []string{"python3", "python"}, "import sys; sys.exit(sys.version_info < (3, 8))"),
-		runnel.RuntimeNode:   works("-e", "RUNNEL_NODE", []string{"node", "nodejs"}, "process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)"),
+		runnel.RuntimePython: works("RUNNEL_PYTHON", []string{"python3", "python"}, "-c", "import sys; sys.exit(sys.version_info < (3, 8))"),
+		runnel.RuntimeNode:   works("RUNNEL_NODE", []string{"node", "nodejs"}, "-e", "process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)"),
 	}
 }
 
@@ -200,10 +199,4 @@ func demoRouter(_ context.Context, m runnel.Message) (runnel.Result, error) {
 func demoResult(v any) (runnel.Result, error) {
 	body, err := json.Marshal(v)
 	return runnel.Result{Out: []runnel.Message{{Body: body}}}, err
-}
-
-// title is what a stage is about, in a line.
-func (f *demoFlow) title(language string) string {
-	steps := []string{f.source, f.function + " (" + language + ")", strings.Join(f.to, " and ")}
-	return strings.Join(steps, " -> ") + f.until
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +35,12 @@ type demoFlow struct {
 	steps          int      // how many results a message has
 	body           func(n int) string
 	read           func(body string) (n, step int, err error) // of a result, and of a dead letter
+}
+
+// title is what a stage is about, in a line.
+func (f *demoFlow) title(language string) string {
+	steps := []string{f.source, f.function + " (" + language + ")", strings.Join(f.to, " and ")}
+	return strings.Join(steps, " -> ") + f.until
 }
 
 var thumbnailsFlow = &demoFlow{

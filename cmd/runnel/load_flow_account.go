@@ -24,7 +24,7 @@ type flowAccount struct {
 	mu       sync.Mutex // guards all below
 	messages []uint8
 	sums     flowTotals
-	progress time.Time // of the last result
+	progress time.Time // of the last result, or of the send since which one is missing
 }
 
 // flowTotals are numbers of messages. Results are of different messages that
@@ -44,6 +44,10 @@ func (a *flowAccount) message(n int64) *uint8 {
 	return &a.messages[n]
 }
 
+// done says whether every message that was sent has a result, or is dead.
+// Caller holds mu.
+func (a *flowAccount) done() bool { return a.sums.results+a.sums.dead >= a.sums.sent }
+
 func (a *flowAccount) notify() {
 	select {
 	case a.changed <- struct{}{}:
@@ -55,6 +59,9 @@ func (a *flowAccount) notify() {
 func (a *flowAccount) confirm(first, count int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.done() {
+		a.progress = time.Now()
+	}
 	for n := first; n < first+count; n++ {
 		m := a.message(n)
 		*m |= flowConfirmed
@@ -109,8 +116,8 @@ func (a *flowAccount) totals() flowTotals {
 	return a.sums
 }
 
-// watch calls stuck when no result has come for so long, or returns when ctx
-// ends.
+// watch calls stuck when results are missing and none has come for so long, or
+// returns when ctx ends.
 func (a *flowAccount) watch(ctx context.Context, patience time.Duration, stuck func()) {
 	tick := time.NewTicker(patience / 50)
 	defer tick.Stop()
@@ -121,9 +128,9 @@ func (a *flowAccount) watch(ctx context.Context, patience time.Duration, stuck f
 		case <-tick.C:
 		}
 		a.mu.Lock()
-		idle := time.Since(a.progress)
+		late := !a.done() && time.Since(a.progress) > patience
 		a.mu.Unlock()
-		if idle > patience {
+		if late {
 			stuck()
 			return
 		}
@@ -137,7 +144,7 @@ func (a *flowAccount) wait(ctx context.Context, patience time.Duration) error {
 	defer tick.Stop()
 	for {
 		a.mu.Lock()
-		done, idle := a.sums.results+a.sums.dead >= a.sums.sent, time.Since(a.progress)
+		done, idle := a.done(), time.Since(a.progress)
 		a.mu.Unlock()
 		switch {
 		case done:

@@ -64,12 +64,12 @@ func readFlowBody(body []byte) (n int64, due time.Duration, err error) {
 func (l *flowLoad) produce(ctx context.Context, opt *loadOptions) (time.Duration, error) {
 	p := newPacer(opt)
 	filler := l.filler()
-	ctx, end := context.WithCancelCause(ctx)
+	watched, end := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup
-	watch.Go(func() { l.account.watch(ctx, flowPatience, func() { end(errFlowStuck) }) })
+	watch.Go(func() { l.account.watch(watched, flowPatience, func() { end(errFlowStuck) }) })
 	defer watch.Wait()
 	defer end(nil)
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(watched)
 	g.Go(func() error { p.run(ctx); return nil })
 	for range l.opt.producers {
 		g.Go(func() error {

@@ -1,0 +1,174 @@
+package conformance_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestReadme pastes the README's lines into a shell, one after the other, as
+// its reader does, who looks at the screen in between: a change of the function
+// is given the time that the server takes to follow it.
+func TestReadme(t *testing.T) {
+	if program == "" {
+		t.Skip("the lines start a server of their own")
+	}
+	aws := installed(t, "awscli", "bin", "aws")
+	lines := pasteable(t)
+	if len(lines) != 10 {
+		t.Fatalf("got %d lines, want ten", len(lines))
+	}
+	// The lines' port is the default one, so that a person sees it.
+	if conn, err := http.Get("http://127.0.0.1:7070/healthz"); err == nil {
+		_ = conn.Body.Close()
+		if os.Getenv("CI") == "true" {
+			t.Fatal("port 7070 is in use")
+		}
+		t.Skip("port 7070 is in use")
+	}
+	sh := newShell(t, filepath.Dir(program), filepath.Dir(aws))
+	var live string
+	for i, line := range lines {
+		out := sh.run(line)
+		t.Logf("%s\n%s", line, out)
+		switch i {
+		case 2:
+			live = waitForVersion(t, "")
+		case 5, 7:
+			live = waitForVersion(t, live)
+		case 4:
+			mustHave(t, out, `{"greeting":"hello ada"}`)
+		case 6:
+			mustHave(t, out, "KeyError", "nome", "main.py", `"name": "bob"`)
+		case 8:
+			mustHave(t, out, `{"greeting":"hello bob"}`)
+		}
+	}
+}
+
+func mustHave(t *testing.T, out string, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if !strings.Contains(out, word) {
+			t.Errorf("the output does not have %q:\n%s", word, out)
+		}
+	}
+}
+
+// pasteable returns the lines of the README's walkthrough.
+func pasteable(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "## Ten lines to paste")
+	if !ok {
+		t.Fatal("the README has no walkthrough")
+	}
+	_, rest, _ = strings.Cut(rest, "```sh\n")
+	block, _, _ := strings.Cut(rest, "\n```")
+	return strings.Split(block, "\n")
+}
+
+// waitForVersion waits until another version of the function is live than old,
+// and the server is ready.
+func waitForVersion(t *testing.T, old string) string {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
+		resp, err := http.Get("http://127.0.0.1:7070/api/v1/functions/default/hello")
+		if err != nil {
+			continue
+		}
+		var f struct{ Live string }
+		err = json.NewDecoder(resp.Body).Decode(&f)
+		_ = resp.Body.Close()
+		if err != nil || f.Live == "" || f.Live == old {
+			continue
+		}
+		resp, err = http.Get("http://127.0.0.1:7070/readyz")
+		if err != nil {
+			continue
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			return f.Live
+		}
+	}
+	t.Fatalf("after a minute the live version is still %q", old)
+	return ""
+}
+
+// shell is an interactive-like bash: lines go in, and what each prints comes
+// out.
+type shell struct {
+	t   *testing.T
+	in  io.Writer
+	out *bufio.Reader
+}
+
+func newShell(t *testing.T, path ...string) *shell {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), scriptTimeout)
+	cmd := exec.CommandContext(ctx, "bash", "--norc", "--noprofile")
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"PATH=" + strings.Join(append(path, os.Getenv("PATH")), ":"), "HOME=" + cmd.Dir, "AWS_PAGER="}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe() // both streams in one, as on a screen
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	var once sync.Once
+	t.Cleanup(func() {
+		once.Do(func() {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the server is of the group
+			_ = cmd.Wait()
+			cancel()
+			_ = read.Close()
+		})
+	})
+	return &shell{t: t, in: in, out: bufio.NewReader(read)}
+}
+
+// run runs a line, and returns what it printed. Jobs in the background go on.
+func (s *shell) run(line string) string {
+	s.t.Helper()
+	const mark = "--readme-line-done--"
+	if _, err := fmt.Fprintf(s.in, "%s\necho; echo %s $?\n", line, mark); err != nil {
+		s.t.Fatal(err)
+	}
+	var out strings.Builder
+	for {
+		text, err := s.out.ReadString('\n')
+		if rest, ok := strings.CutPrefix(text, mark); ok {
+			if status := strings.TrimSpace(rest); status != "0" {
+				s.t.Errorf("exit status %s of %s\n%s", status, line, out.String())
+			}
+			return out.String()
+		}
+		out.WriteString(text)
+		if err != nil {
+			s.t.Fatalf("the shell ended: %v\n%s", err, out.String())
+		}
+	}
+}
