@@ -80,6 +80,9 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir 
 // serve runs a server until ctx ends. fromFile are the settings that are from
 // a file.
 func serve(ctx context.Context, cfg server.Config, fromFile map[string]spec.Entry, out io.Writer) error {
+	if err := protect(); err != nil {
+		return err
+	}
 	s, err := server.New(cfg)
 	if err != nil {
 		return settingFaults(err, fromFile)
