@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,24 +30,22 @@ func TestReadme(t *testing.T) {
 	if len(lines) != 10 {
 		t.Fatalf("got %d lines, want ten", len(lines))
 	}
-	// The lines' port is the default one, so that a person sees it.
-	if conn, err := http.Get("http://127.0.0.1:7070/healthz"); err == nil {
-		_ = conn.Body.Close()
-		if os.Getenv("CI") == "true" {
-			t.Fatal("port 7070 is in use")
-		}
-		t.Skip("port 7070 is in use")
+	// The lines' port is the default one, which may be in use here.
+	addr := freeAddr(t)
+	for i := range lines {
+		lines[i] = strings.ReplaceAll(lines[i], "127.0.0.1:7070", addr)
+		lines[i] = strings.Replace(lines[i], "runnel dev ", "runnel dev --addr "+addr+" ", 1)
 	}
-	sh := newShell(t, filepath.Dir(program), filepath.Dir(aws))
+	sh := newShell(t, "http://"+addr, filepath.Dir(program), filepath.Dir(aws))
 	var live string
 	for i, line := range lines {
 		out := sh.run(line)
 		t.Logf("%s\n%s", line, out)
 		switch i {
 		case 2:
-			live = waitForVersion(t, "")
+			live = waitForVersion(t, addr, "")
 		case 5, 7:
-			live = waitForVersion(t, live)
+			live = waitForVersion(t, addr, live)
 		case 4:
 			mustHave(t, out, `{"greeting":"hello ada"}`)
 		case 6:
@@ -55,6 +54,17 @@ func TestReadme(t *testing.T) {
 			mustHave(t, out, `{"greeting":"hello bob"}`)
 		}
 	}
+}
+
+// freeAddr is a loopback address that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func mustHave(t *testing.T, out string, words ...string) {
@@ -84,10 +94,10 @@ func pasteable(t *testing.T) []string {
 
 // waitForVersion waits until another version of the function is live than old,
 // and the server is ready.
-func waitForVersion(t *testing.T, old string) string {
+func waitForVersion(t *testing.T, addr, old string) string {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
-		resp, err := http.Get("http://127.0.0.1:7070/api/v1/functions/default/hello")
+		resp, err := http.Get("http://" + addr + "/api/v1/functions/default/hello")
 		if err != nil {
 			continue
 		}
@@ -97,7 +107,7 @@ func waitForVersion(t *testing.T, old string) string {
 		if err != nil || f.Live == "" || f.Live == old {
 			continue
 		}
-		resp, err = http.Get("http://127.0.0.1:7070/readyz")
+		resp, err = http.Get("http://" + addr + "/readyz")
 		if err != nil {
 			continue
 		}
@@ -118,12 +128,12 @@ type shell struct {
 	out *bufio.Reader
 }
 
-func newShell(t *testing.T, path ...string) *shell {
+func newShell(t *testing.T, url string, path ...string) *shell {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), scriptTimeout)
 	cmd := exec.CommandContext(ctx, "bash", "--norc", "--noprofile")
 	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"PATH=" + strings.Join(append(path, os.Getenv("PATH")), ":"), "HOME=" + cmd.Dir, "AWS_PAGER="}
+	cmd.Env = []string{"PATH=" + strings.Join(append(path, os.Getenv("PATH")), ":"), "HOME=" + cmd.Dir, "AWS_PAGER=", "RUNNEL_URL=" + url}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	in, err := cmd.StdinPipe()
 	if err != nil {
