@@ -44,9 +44,11 @@ bench: ## measure; results name machine, commit and command
 	$(GO) run ./bench
 
 .PHONY: soak
-soak: ## repeat the tests of the store and the queues, in a new order each time, SOAK times (default 20)
+soak: ## a minute of overload, 20 kills SOAK times, and the tests of store, queues and dispatch SOAK times (default 20)
 	@echo "this loads all cores for a long time"
-	$(GO) test -shuffle=on -count=$(SOAK) -timeout=0 ./internal/store/... ./internal/queue/...
+	RUNNEL_SOAK=1 $(GO) test -count=1 -v -run='^TestFlowOverload$$' ./server
+	$(GO) test -count=$(SOAK) -timeout=0 -v -run='^TestKillFlow$$' ./cmd/runnel
+	$(GO) test -shuffle=on -count=$(SOAK) -timeout=0 ./internal/store/... ./internal/queue/... ./internal/dispatch/...
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10m each)

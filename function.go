@@ -78,6 +78,9 @@ type Call struct {
 	Attempt int
 	// Attempts are those of each message of a batch.
 	Attempts []int
+	// FirstReceived is when each was first delivered to anybody; zero where
+	// the source does not know.
+	FirstReceived []time.Time
 	// Invocation identifies this call; every attempt has its own.
 	Invocation string
 	// Deadline is when the call is given up; zero means never.

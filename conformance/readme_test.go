@@ -3,11 +3,9 @@ package conformance_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,12 +13,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
-// TestReadme pastes the README's lines into a shell, one after the other, as
-// its reader does, who looks at the screen in between: a change of the function
-// is given the time that the server takes to follow it.
+// TestReadme pastes the README's lines into a shell, one right after the other.
 func TestReadme(t *testing.T) {
 	if program == "" {
 		t.Skip("the lines start a server of their own")
@@ -37,15 +32,10 @@ func TestReadme(t *testing.T) {
 		lines[i] = strings.Replace(lines[i], "runnel dev ", "runnel dev --addr "+addr+" ", 1)
 	}
 	sh := newShell(t, "http://"+addr, filepath.Dir(program), filepath.Dir(aws))
-	var live string
 	for i, line := range lines {
 		out := sh.run(line)
 		t.Logf("%s\n%s", line, out)
 		switch i {
-		case 2:
-			live = waitForVersion(t, addr, "")
-		case 5, 7:
-			live = waitForVersion(t, addr, live)
 		case 4:
 			mustHave(t, out, `{"greeting":"hello ada"}`)
 		case 6:
@@ -90,34 +80,6 @@ func pasteable(t *testing.T) []string {
 	_, rest, _ = strings.Cut(rest, "```sh\n")
 	block, _, _ := strings.Cut(rest, "\n```")
 	return strings.Split(block, "\n")
-}
-
-// waitForVersion waits until another version of the function is live than old,
-// and the server is ready.
-func waitForVersion(t *testing.T, addr, old string) string {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + addr + "/api/v1/functions/default/hello")
-		if err != nil {
-			continue
-		}
-		var f struct{ Live string }
-		err = json.NewDecoder(resp.Body).Decode(&f)
-		_ = resp.Body.Close()
-		if err != nil || f.Live == "" || f.Live == old {
-			continue
-		}
-		resp, err = http.Get("http://" + addr + "/readyz")
-		if err != nil {
-			continue
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode == http.StatusOK {
-			return f.Live
-		}
-	}
-	t.Fatalf("after a minute the live version is still %q", old)
-	return ""
 }
 
 // shell is an interactive-like bash: lines go in, and what each prints comes

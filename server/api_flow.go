@@ -3,11 +3,10 @@ package server
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
-	"github.com/runnel-io/runnel/internal/dispatch"
+	"github.com/runnel-io/runnel/internal/auth"
 )
 
 // flowAPI is the flows as the native API reads and changes them.
@@ -33,17 +32,18 @@ func (a flowAPI) Find(_ context.Context, account, name string) (admin.Flow, erro
 
 func (a flowAPI) describe(f *flow) admin.Flow {
 	d, state, err := f.now()
+	rec := f.record()
 	out := admin.Flow{
-		FlowDefinition: admin.NewFlowDefinition(f.rec.Flow.WithDefaults()),
-		OwnerFile:      f.rec.File, State: state, Features: []string{},
+		FlowDefinition: admin.NewFlowDefinition(rec.Flow.WithDefaults()),
+		OwnerFile:      rec.File, State: state, Features: []string{},
 	}
 	if err != nil {
 		out.Error = err.Error()
 	}
-	if _, version, err := a.functions.set.Resolve(f.rec.Flow.Call); err == nil {
+	if _, version, err := a.functions.set.Resolve(rec.Flow.Call); err == nil {
 		out.Version = version
 	}
-	if q, err := a.flows.source(f.rec); err == nil {
+	if q, err := a.flows.source(rec); err == nil {
 		depth := q.Depth()
 		out.Backlog = admin.Backlog{Visible: depth.Visible, InFlight: depth.InFlight, Delayed: depth.Delayed}
 		if depth.Visible > 0 {
@@ -64,10 +64,18 @@ func (a flowAPI) describe(f *flow) admin.Flow {
 	return out
 }
 
-// Put implements admin.Flows.
-func (a flowAPI) Put(ctx context.Context, account string, f runnel.Flow) (admin.Flow, error) {
-	a.one.Lock()
-	defer a.one.Unlock()
+// Put implements admin.Flows. Only an admin gives a flow a function of another
+// account: whoever may send to its source could call that.
+func (a flowAPI) Put(ctx context.Context, caller auth.Caller, f runnel.Flow) (admin.Flow, error) {
+	done, err := a.take(ctx)
+	if err != nil {
+		return admin.Flow{}, err
+	}
+	defer done()
+	account := caller.Account
+	if name := withOwner(account, f.Call); !caller.Admin && f.Call != "" && ownerOf(name) != account {
+		return admin.Flow{}, at("call", fmt.Errorf("there is no function %s", name)) // as for one that does not exist
+	}
 	old, _, err := a.flows.stored(ctx, account+"/"+f.Name)
 	if err != nil {
 		return admin.Flow{}, err
@@ -75,7 +83,7 @@ func (a flowAPI) Put(ctx context.Context, account string, f runnel.Flow) (admin.
 	if err := ownedBy("flow", f.Name, old.File, ""); err != nil {
 		return admin.Flow{}, err
 	}
-	if f, err = a.flows.complete(account, f); err != nil {
+	if f, err = a.flows.complete(ctx, account, f); err != nil {
 		return admin.Flow{}, err
 	}
 	if _, err := a.flows.put(ctx, flowRecord{Account: account, Flow: f}); err != nil {
@@ -86,8 +94,11 @@ func (a flowAPI) Put(ctx context.Context, account string, f runnel.Flow) (admin.
 
 // Delete implements admin.Flows.
 func (a flowAPI) Delete(ctx context.Context, account, name string) error {
-	a.one.Lock()
-	defer a.one.Unlock()
+	done, err := a.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	old, _, err := a.flows.stored(ctx, account+"/"+name)
 	if err != nil {
 		return err
@@ -105,55 +116,4 @@ func (a flowAPI) Pause(ctx context.Context, account, name string, paused bool) (
 		return admin.Flow{}, err
 	}
 	return a.Find(ctx, account, name)
-}
-
-// Explain implements admin.Flows.
-func (a flowAPI) Explain(_ context.Context, account, name string) (admin.Explanation, error) {
-	f, err := a.flows.flow(account, name)
-	if err != nil {
-		return admin.Explanation{}, err
-	}
-	d, state, err := f.now()
-	out := admin.Explanation{Reasons: []admin.Reason{}}
-	if state == "failed" || d == nil {
-		out.State, out.Summary = "failed", "the flow does not run"
-		if err != nil {
-			out.Summary += ": " + err.Error()
-			out.Reasons = append(out.Reasons, admin.Reason{Code: "source", Text: err.Error()})
-		}
-		return out, nil
-	}
-	reasons := d.Explain()
-	for _, r := range reasons {
-		out.Reasons = append(out.Reasons, admin.Reason{Code: r.Code, Count: int64(r.Count), Text: r.Text})
-	}
-	if info, err := a.functions.set.Get(strings.Split(f.rec.Flow.Call, "@")[0]); err == nil && info.LastError != "" {
-		out.Reasons = append(out.Reasons, admin.Reason{Code: "breaker", Text: fmt.Sprintf("workers of %s do not start: %s", info.Name, info.LastError)})
-	}
-	out.State, out.Summary = summary(state, d.Stats(), a.describe(f).Backlog, out.Reasons)
-	return out, nil
-}
-
-// summary is the one sentence about a flow.
-func summary(state string, s dispatch.Stats, backlog admin.Backlog, reasons []admin.Reason) (word, sentence string) {
-	waiting := fmt.Sprintf("%d messages wait in the source, %d are inside", backlog.Visible, s.Calling+s.Parked+s.Settling)
-	stuck := map[string]bool{"source": true, "sink": true, "settle": true, "function": true, "breaker": true}
-	for _, r := range reasons {
-		if stuck[r.Code] {
-			return "stuck", waiting + "; " + r.Text
-		}
-	}
-	switch {
-	case state == "paused":
-		return "paused", "the flow is paused: " + waiting
-	case state == "draining":
-		return "draining", "the flow is ending: " + waiting
-	case s.Calling+s.Settling > 0:
-		return "moving", fmt.Sprintf("the flow is moving: %s, %d calls are under way", waiting, s.Calling)
-	case backlog.Visible == 0 && s.Parked == 0 && backlog.InFlight == 0:
-		return "idle", "there is nothing to do"
-	case backlog.Visible == 0:
-		return "idle", fmt.Sprintf("nothing can be received: %d messages are in flight or in a back-off, %d are delayed", backlog.InFlight, backlog.Delayed)
-	}
-	return "moving", waiting
 }

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/runnel-io/runnel"
@@ -26,33 +28,103 @@ func (a queueAPI) Find(ctx context.Context, account, name string) (admin.Queue, 
 
 // Put implements admin.QueueChanges.
 func (a queueAPI) Put(ctx context.Context, account string, q runnel.Queue) (admin.Queue, error) {
-	a.one.Lock()
-	defer a.one.Unlock()
+	done, err := a.take(ctx)
+	if err != nil {
+		return admin.Queue{}, err
+	}
+	defer done()
 	name := queue.Name{Account: account, Queue: q.Name}
 	if err := a.owners.check(ctx, "queue", name.String(), ""); err != nil {
+		return admin.Queue{}, err
+	}
+	if err := a.checkQueue(name, q); err != nil {
 		return admin.Queue{}, err
 	}
 	if _, err := putQueue(a.queues, name, q); err != nil {
 		return admin.Queue{}, err
 	}
+	a.flows.wake()
 	return a.Find(ctx, account, q.Name)
+}
+
+// checkQueue returns every fault of a queue, each with its field.
+func (a queueAPI) checkQueue(name queue.Name, q runnel.Queue) error {
+	if err := name.Validate(); err != nil {
+		return at("name", err)
+	}
+	var faults []error
+	if q.MaxMessage < 0 {
+		faults = append(faults, at("max_message", fmt.Errorf("%d is negative", q.MaxMessage)))
+	}
+	if d := q.DeadLetter; d != nil {
+		if d.Queue == q.Name {
+			faults = append(faults, at("dead_letter.queue", errors.New("is the queue itself")))
+		} else if _, err := a.queues.Queue(queue.Name{Account: name.Account, Queue: d.Queue}); err != nil && d.Queue != "" {
+			faults = append(faults, at("dead_letter.queue", err))
+		}
+	}
+	// In the words of the settings, but for one, which the API calls otherwise.
+	if err := declared(q, queue.Settings{}).Validate(); err != nil {
+		for _, fault := range unjoin(err) {
+			var field *runnel.FieldError
+			if errors.As(fault, &field) && field.Path == "max_message_bytes" {
+				fault = at("max_message", field.Err)
+			}
+			faults = append(faults, fault)
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// unjoin returns the errors that were joined.
+func unjoin(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what is wrapped stays whole
+		return joined.Unwrap()
+	}
+	return []error{err}
 }
 
 // Delete implements admin.QueueChanges.
 func (a queueAPI) Delete(ctx context.Context, account, name string, force bool) error {
-	a.one.Lock()
-	defer a.one.Unlock()
+	done, err := a.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	full := queue.Name{Account: account, Queue: name}
 	if err := a.owners.check(ctx, "queue", full.String(), ""); err != nil {
 		return err
 	}
-	if users := a.flows.uses(account, name); len(users) > 0 {
+	records, err := a.flows.records(ctx)
+	if err != nil {
+		return err
+	}
+	if users := usersOf(full, records); len(users) > 0 {
 		return runnel.Errorf(runnel.CodeConflict, "queue %s is used by the flows %s: delete them first", name, strings.Join(users, ", "))
 	}
 	if force {
 		return a.queues.Delete(full)
 	}
 	return a.queues.DeleteEmpty(full)
+}
+
+// guard is what the SQS door asks. A delete through that door takes the
+// messages with it, so it must be as careful as the native one.
+func (a queueAPI) guard(ctx context.Context, name queue.Name, remove bool) error {
+	if err := a.owners.check(ctx, "queue", name.String(), ""); err != nil {
+		return runnel.Errorf(runnel.CodeDenied, "%v", err)
+	}
+	if !remove {
+		return nil
+	}
+	records, err := a.flows.records(ctx)
+	if err != nil {
+		return err
+	}
+	if users := usersOf(name, records); len(users) > 0 {
+		return runnel.Errorf(runnel.CodeDenied, "queue %s is used by the flows %s: delete them first", name.Queue, strings.Join(users, ", "))
+	}
+	return nil
 }
 
 // Send implements admin.QueueChanges.
@@ -71,8 +143,9 @@ type deadLetterAPI struct{ *applier }
 func (a deadLetterAPI) List(_ context.Context, account string) ([]admin.DeadLetterQueue, error) {
 	flowsOf := make(map[string][]string)
 	for _, f := range a.flows.all(account) {
-		if _, name, err := f.rec.Flow.DeadLetter.Split(); err == nil {
-			flowsOf[name] = append(flowsOf[name], f.rec.Flow.Name)
+		rec := f.record()
+		if _, name, err := rec.Flow.DeadLetter.Split(); err == nil {
+			flowsOf[name] = append(flowsOf[name], rec.Flow.Name)
 		}
 	}
 	qs := a.queues.List(account, "", "", 0)

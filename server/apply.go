@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
@@ -24,7 +23,26 @@ type applier struct {
 	queues    *queue.Set
 	owners    owners
 
-	one sync.Mutex // held during an apply
+	// turn holds one token while nobody changes anything: an apply may take
+	// minutes, and who waits for it may go away.
+	turn chan struct{}
+}
+
+// take waits for the turn to change something; done ends it.
+func (a *applier) take(ctx context.Context) (done func(), err error) {
+	select {
+	case <-a.turn:
+		return func() { a.turn <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, runnel.Errorf(runnel.CodeUnavailable, "another change is under way: %w", context.Cause(ctx))
+	}
+}
+
+// newApplier returns an applier whose turn is free.
+func newApplier(fs *flows) *applier {
+	a := &applier{functions: fs.functions, flows: fs, queues: fs.queues, owners: owners{fs.catalog}, turn: make(chan struct{}, 1)}
+	a.turn <- struct{}{}
+	return a
 }
 
 // options are what a spec file may know of the server that it is for.
@@ -52,35 +70,28 @@ func (a *applier) options(account string) spec.Options {
 // apply makes what a file declares so, and removes what it declared before
 // and does no more. source returns the code of a function. Nothing changes
 // before everything was checked; then functions come first, each by itself,
-// and if one of them cannot be deployed, queues and flows stay as they are.
+// and if one of them cannot be deployed, queues and flows stay as they are; the
+// error then says which functions were deployed. From there on it goes through
+// to the end, also when ctx ends.
 //
-// owner is the name by which the file owns what it declares.
+// owner is the name by which the file owns what it declares. Caller has the
+// turn.
 func (a *applier) apply(ctx context.Context, file *spec.File, owner string, source func(runnel.Function) (fs.FS, error), dry bool) ([]admin.Change, error) {
-	a.one.Lock()
-	defer a.one.Unlock()
 	if err := a.check(ctx, file, owner); err != nil {
 		return nil, err
 	}
 	if dry {
 		return a.plan(ctx, file, owner)
 	}
-	var changes []admin.Change
-	var faults []error
-	for _, f := range file.Functions {
-		change, err := a.deploy(ctx, owner, f, source)
-		if err != nil {
-			faults = append(faults, file.Fault("functions."+f.Name, err))
-			continue
-		}
-		changes = append(changes, change)
-	}
-	if err := errors.Join(faults...); err != nil {
+	changes, err := a.deployAll(ctx, file, owner, source)
+	if err != nil {
 		return changes, err
 	}
+	ctx = context.WithoutCancel(ctx)
 	for _, q := range file.Queues {
 		change, err := a.putQueue(ctx, file, owner, q)
 		if err != nil {
-			return changes, file.Fault("queues."+q.Name, err)
+			return changes, placed(file, "queues."+q.Name, err)
 		}
 		changes = append(changes, change)
 	}
@@ -91,30 +102,72 @@ func (a *applier) apply(ctx context.Context, file *spec.File, owner string, sour
 	for _, f := range file.Flows {
 		action, err := a.flows.put(ctx, flowRecord{Account: file.Account, Flow: f, File: owner})
 		if err != nil {
-			return changes, file.Fault("flows."+f.Name, err)
+			return changes, placed(file, "flows."+f.Name, err)
 		}
 		changes = append(changes, admin.Change{Kind: "flow", Name: f.Name, Action: action})
 	}
+	a.flows.wake()
 	changes = append(changes, gone...)
 	more, err := a.removeRest(ctx, file, owner, false)
 	return append(changes, more...), err
+}
+
+// deployAll deploys the functions of a file. One that fails keeps no other
+// back: all that is wrong is told at once.
+func (a *applier) deployAll(ctx context.Context, file *spec.File, owner string, source func(runnel.Function) (fs.FS, error)) ([]admin.Change, error) {
+	var changes []admin.Change
+	var faults []error
+	var deployed []string
+	for _, f := range file.Functions {
+		change, err := a.deploy(ctx, owner, f, source)
+		if err != nil {
+			faults = append(faults, placed(file, "functions."+f.Name, err))
+			continue
+		}
+		changes = append(changes, change)
+		if change.Action != unchanged {
+			deployed = append(deployed, f.Name)
+		}
+	}
+	err := errors.Join(faults...)
+	if err != nil && len(deployed) > 0 {
+		a.flows.wake()
+		return changes, runnel.Errorf(runnel.CodeOf(err), "%d of %d functions were not deployed, queues and flows were not changed; deployed: %s: %w",
+			len(faults), len(file.Functions), strings.Join(deployed, ", "), err)
+	}
+	return changes, err
+}
+
+// placed is an error about something that a file declares, with its line. What
+// is wrong with the server itself is no fault of the file.
+func placed(file *spec.File, path string, err error) error {
+	var field *runnel.FieldError
+	switch runnel.CodeOf(err) {
+	case "":
+		return nil
+	case runnel.CodeInternal, runnel.CodeUnavailable:
+		if !errors.As(err, &field) {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return file.Fault(path, err)
 }
 
 // check finds the faults that the file by itself does not show.
 func (a *applier) check(ctx context.Context, file *spec.File, owner string) error {
 	var faults []error
 	if _, err := a.owners.catalog.Account(ctx, file.Account); err != nil && file.Account != catalog.DefaultAccount {
-		faults = append(faults, file.Fault("account", err))
+		faults = append(faults, placed(file, "account", err))
 	}
 	for _, f := range file.Functions {
 		if a.functions.goHandler(f.Name) != nil {
-			faults = append(faults, file.Fault("functions."+f.Name, fmt.Errorf("is a Go handler of this program")))
+			faults = append(faults, file.Fault("functions."+f.Name, errors.New("is a Go handler of the program that the server is part of")))
 		}
-		faults = append(faults, file.Fault("functions."+f.Name, a.owners.check(ctx, "function", f.Name, owner)))
+		faults = append(faults, placed(file, "functions."+f.Name, a.owners.check(ctx, "function", f.Name, owner)))
 	}
 	for _, q := range file.Queues {
 		if !slices.Contains(file.Implied, q.Name) {
-			faults = append(faults, file.Fault("queues."+q.Name, a.owners.check(ctx, "queue", file.Account+"/"+q.Name, owner)))
+			faults = append(faults, placed(file, "queues."+q.Name, a.owners.check(ctx, "queue", file.Account+"/"+q.Name, owner)))
 		}
 	}
 	for _, f := range file.Flows {
@@ -122,7 +175,7 @@ func (a *applier) check(ctx context.Context, file *spec.File, owner string) erro
 		if err == nil && version > 0 {
 			err = ownedBy("flow", f.Name, old.File, owner)
 		}
-		faults = append(faults, file.Fault("flows."+f.Name, err))
+		faults = append(faults, placed(file, "flows."+f.Name, err))
 	}
 	return errors.Join(faults...)
 }
@@ -142,7 +195,8 @@ func (a *applier) plan(ctx context.Context, file *spec.File, owner string) ([]ad
 		action := created
 		if have, err := a.queues.Queue(queue.Name{Account: file.Account, Queue: q.Name}); err == nil {
 			action = unchanged
-			if settings, _ := have.Settings(); !same(declared(q, settings), settings) {
+			settings, _ := have.Settings()
+			if !slices.Contains(file.Implied, q.Name) && !same(declared(q, settings), settings) {
 				action = changed
 			}
 		}
@@ -156,7 +210,7 @@ func (a *applier) plan(ctx context.Context, file *spec.File, owner string) ([]ad
 		action := created
 		if version > 0 {
 			action = changed
-			if same(old.Flow, f) {
+			if same(old.Flow, f) { // who owns it does not count
 				action = unchanged
 			}
 		}
@@ -195,13 +249,16 @@ func (a *applier) putQueue(ctx context.Context, file *spec.File, owner string, q
 	name := queue.Name{Account: file.Account, Queue: q.Name}
 	change := admin.Change{Kind: "queue", Name: q.Name, Action: unchanged}
 	if slices.Contains(file.Implied, q.Name) {
-		// It is made if there is none, and belongs to nobody: whoever changes
-		// its settings keeps them.
+		// It is made if there is none, and belongs to nobody, also if the file
+		// declared it before: whoever changes its settings keeps them.
 		_, isNew, err := a.queues.Create(name, queue.Defaults())
 		if isNew {
 			change.Action = created
 		}
-		return change, err
+		if err != nil || a.owners.check(ctx, "queue", name.String(), owner) != nil {
+			return change, err // it is another file's
+		}
+		return change, a.owners.set(ctx, "queue", name.String(), "")
 	}
 	action, err := putQueue(a.queues, name, q)
 	change.Action = action
@@ -254,97 +311,4 @@ func declared(q runnel.Queue, now queue.Settings) queue.Settings {
 		}
 	}
 	return s
-}
-
-// removeFlows drains and removes the flows that the file declared before and
-// does no more.
-func (a *applier) removeFlows(ctx context.Context, file *spec.File, owner string, dry bool) ([]admin.Change, error) {
-	records, err := a.flows.records(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var changes []admin.Change
-	for _, rec := range records {
-		stays := rec.Account == file.Account && slices.ContainsFunc(file.Flows, func(f runnel.Flow) bool { return f.Name == rec.Flow.Name })
-		if rec.File != owner || stays {
-			continue
-		}
-		if !dry {
-			if err := a.flows.remove(ctx, rec.name()); err != nil {
-				return changes, err
-			}
-		}
-		changes = append(changes, admin.Change{Kind: "flow", Name: rec.Flow.Name, Action: removed})
-	}
-	return changes, nil
-}
-
-// removeRest removes functions and queues in the same way. A queue that holds
-// messages stays, and so does what a flow of somebody else uses.
-func (a *applier) removeRest(ctx context.Context, file *spec.File, owner string, dry bool) ([]admin.Change, error) {
-	var changes []admin.Change
-	names, err := a.owners.owned(ctx, "function", owner)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if slices.ContainsFunc(file.Functions, func(f runnel.Function) bool { return f.Name == name }) {
-			continue
-		}
-		change := admin.Change{Kind: "function", Name: name, Action: removed}
-		if !dry {
-			if change, err = a.removeFunction(ctx, name); err != nil {
-				return changes, err
-			}
-		}
-		changes = append(changes, change)
-	}
-	if names, err = a.owners.owned(ctx, "queue", owner); err != nil {
-		return changes, err
-	}
-	for _, full := range names {
-		account, name, _ := strings.Cut(full, "/")
-		if account == file.Account && slices.ContainsFunc(file.Queues, func(q runnel.Queue) bool { return q.Name == name }) {
-			continue
-		}
-		change := admin.Change{Kind: "queue", Name: name, Action: removed}
-		if !dry {
-			if change, err = a.removeQueue(ctx, queue.Name{Account: account, Queue: name}); err != nil {
-				return changes, err
-			}
-		}
-		changes = append(changes, change)
-	}
-	return changes, nil
-}
-
-func (a *applier) removeFunction(ctx context.Context, name string) (admin.Change, error) {
-	change := admin.Change{Kind: "function", Name: name, Action: removed}
-	if callers := a.flows.calls(name); len(callers) > 0 {
-		change.Action, change.Detail = unchanged, "kept: called by "+strings.Join(callers, ", ")
-		return change, a.owners.set(ctx, "function", name, "")
-	}
-	if err := a.functions.set.Delete(ctx, name); err != nil && runnel.CodeOf(err) != runnel.CodeNotFound {
-		return change, err
-	}
-	return change, a.owners.set(ctx, "function", name, "")
-}
-
-func (a *applier) removeQueue(ctx context.Context, name queue.Name) (admin.Change, error) {
-	change := admin.Change{Kind: "queue", Name: name.Queue, Action: removed}
-	users := a.flows.uses(name.Account, name.Queue)
-	if len(users) > 0 {
-		change.Action, change.Detail = unchanged, "kept: used by "+strings.Join(users, ", ")
-		return change, a.owners.set(ctx, "queue", name.String(), "")
-	}
-	err := a.queues.DeleteEmpty(name)
-	switch runnel.CodeOf(err) {
-	case "", runnel.CodeNotFound:
-	case runnel.CodeConflict: // it is looked at again at the next apply
-		change.Action, change.Detail = unchanged, "kept: "+err.Error()
-		return change, nil
-	default:
-		return change, err
-	}
-	return change, a.owners.set(ctx, "queue", name.String(), "")
 }

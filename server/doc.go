@@ -21,10 +21,21 @@
 //	/api/        the native API (internal/api/admin)
 //	all others   Amazon SQS (internal/api/sqs)
 //
+// # What runs
+//
+// Functions, queues and flows are documents of the catalog; what runs follows
+// them. A flow that cannot be opened, since its queue or its function is gone,
+// says so and is opened as soon as they are there; one whose queue was deleted
+// and made again is opened again. Changes are made one at a time (applier.take),
+// by a spec file (apply.go, remove.go) or a call of the API (api_*.go). What a
+// file declares is its own: see owner.go.
+//
 // # The end
 //
-// When the context of Run ends, the listener is closed, receives that wait are
-// answered, requests under way may end until Config.DrainTimeout, and then the
-// queues and the store are closed. When the store fails, Run returns at once
+// When the context of Run ends, the listener is closed and flows take nothing
+// more; calls and requests under way may end until Config.DrainTimeout, which
+// bounds both together, but for the few seconds that what was cut off takes to
+// notice. Receives that wait are answered, and then the functions, the queues
+// and the store are closed. When the store fails, Run returns at once
 // and without a drain: nothing could be kept any more.
 package server

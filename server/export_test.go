@@ -3,6 +3,8 @@ package server
 import (
 	"log/slog"
 	"net/http"
+
+	"github.com/runnel-io/runnel/internal/api/admin"
 )
 
 // NewHTTP returns the HTTP server of a server, with another handler.
@@ -13,3 +15,34 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 // FailStore does what the store does when a commit did not reach the disk.
 func (s *Server) FailStore(err error) { s.failed <- err }
+
+// Logs are the lines that are kept.
+type Logs = logs
+
+// Add keeps a line of an account.
+func (l *logs) Add(account string, line admin.LogLine) { l.add(account, line) }
+
+// Held is how many lines are kept, and about how many bytes they take.
+func (l *logs) Held() (lines, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lines), l.bytes
+}
+
+// Limits of what is kept.
+const (
+	KeptLines = keptLines
+	KeptBytes = keptBytes
+)
+
+// Summary is the one sentence about a flow.
+var Summary = summary
+
+// Unpack unpacks an archive below a directory.
+var Unpack = unpack
+
+// NewWatcher returns what looks at the files of a spec.
+var NewWatcher = newWatcher
+
+// Look tells whether a file has changed.
+func (w *watcher) Look() string { return w.look() }

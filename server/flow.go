@@ -27,19 +27,28 @@ type flowRecord struct {
 func (r flowRecord) name() string { return r.Account + "/" + r.Flow.Name }
 
 // flow is one flow that runs: its references are opened, and opened again when
-// its source is no more.
+// its source is no more, or one of its queues was made anew.
 type flow struct {
-	rec  flowRecord
-	make func() (*dispatch.Flow, error)
-	log  *slog.Logger
-	stop context.CancelFunc
-	done chan struct{} // closed when it has ended
+	open  func(ctx context.Context) (*opened, error)
+	log   *slog.Logger
+	stop  context.CancelFunc
+	done  chan struct{} // closed when it has ended
+	again chan struct{} // capacity 1: what it waits for may be there by now
 
 	mu       sync.Mutex // guards all below
+	rec      flowRecord // its Flow never changes, who owns it may
 	paused   bool
 	dispatch *dispatch.Flow // nil until it was opened
 	err      error          // why it does not run
 	draining bool
+}
+
+// opened is a flow with what its references stood for.
+type opened struct {
+	*dispatch.Flow
+	// remade says whether one of them stands for another queue by now: one that
+	// was deleted and made again.
+	remade func() bool
 }
 
 // How long a flow that failed waits before it is opened again.
@@ -48,17 +57,35 @@ const (
 	lastReopen  = 30 * time.Second
 )
 
+// lookEvery is how often a flow looks whether its queues are those that it
+// opened.
+const lookEvery = 2 * time.Second
+
+// errRemade ends a flow that is to be opened again.
+var errRemade = errors.New("a queue of the flow was made anew")
+
 // run keeps the flow running until ctx ends and it has drained.
 func (f *flow) run(ctx context.Context) {
 	defer close(f.done)
+	stop := context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		f.draining = true
+		f.mu.Unlock()
+	})
+	defer stop()
 	for wait := firstReopen; ; wait = min(2*wait, lastReopen) {
 		started := time.Now()
 		err := f.once(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			if err != nil {
 				f.log.Error("flow ended badly", "err", err)
 			}
 			return
+		case errors.Is(err, errRemade):
+			f.log.Info("flow is opened again", "err", err)
+			wait = firstReopen / 2
+			continue
 		}
 		if time.Since(started) > time.Minute {
 			wait = firstReopen
@@ -67,37 +94,83 @@ func (f *flow) run(ctx context.Context) {
 		f.err = err
 		f.mu.Unlock()
 		f.log.Error("flow does not run, it is opened again", "after", wait, "err", err)
+		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(wait):
+		case <-f.again:
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 }
 
+// once opens the flow and runs it until ctx ends, its source does, or a queue
+// of it was made anew.
 func (f *flow) once(ctx context.Context) error {
-	d, err := f.make()
+	select {
+	case <-f.again: // what it told of is seen now
+	default:
+	}
+	d, err := f.open(ctx)
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.dispatch, f.err = d, nil
+	f.dispatch, f.err = d.Flow, nil
 	if f.paused {
 		d.Pause()
 	}
 	f.mu.Unlock()
-	context.AfterFunc(ctx, func() {
-		f.mu.Lock()
-		f.draining = true
-		f.mu.Unlock()
+	running, end := context.WithCancelCause(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		for !d.remade() {
+			select {
+			case <-running.Done():
+				return
+			case <-f.again:
+			case <-tick.C:
+			}
+		}
+		end(errRemade)
 	})
-	if err := d.Run(ctx); err != nil {
+	err = d.Run(running)
+	remade := context.Cause(running) == errRemade //nolint:errorlint // it is this one or another's
+	end(nil)
+	looking.Wait()
+	switch {
+	case ctx.Err() != nil:
 		return err
-	}
-	if ctx.Err() == nil {
+	case remade:
+		return errors.Join(errRemade, err)
+	case err == nil:
 		return errors.New("its source ended")
 	}
-	return nil
+	return err
+}
+
+// wake lets the flow look again at what it was opened with, or could not be.
+func (f *flow) wake() {
+	select {
+	case f.again <- struct{}{}:
+	default:
+	}
+}
+
+// record returns the flow as it is stored, but for Paused.
+func (f *flow) record() flowRecord {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.rec
+}
+
+// own gives the flow to a spec file, or to nobody.
+func (f *flow) own(file string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rec.File = file
 }
 
 // pause pauses or resumes the flow, also if it does not run at the moment.
@@ -133,18 +206,21 @@ func (f *flow) now() (d *dispatch.Flow, state string, err error) {
 }
 
 // open returns the flow of a record, with what its references stand for.
-func (fs *flows) open(rec flowRecord) (*dispatch.Flow, error) {
+func (fs *flows) open(ctx context.Context, rec flowRecord) (*opened, error) {
 	cfg := dispatch.Config{
 		Flow:         rec.Flow.WithDefaults(),
 		Slots:        fs.slots(rec.Account),
 		DrainTimeout: fs.drain,
-		Log:          fs.log,
+		Log:          fs.logger(rec.Account),
 	}
 	if cfg.Flow.Order == "" {
 		cfg.Flow.Order = runnel.OrderNone // all sources of this release are standard queues
 	}
+	remade, err := fs.watchRefs(rec)
+	if err != nil {
+		return nil, err
+	}
 	broker := fs.queues.Broker(rec.Account)
-	var err error
 	if cfg.Source, err = openRef(rec.Flow.From, broker.Source); err != nil {
 		return nil, fmt.Errorf("from: %w", err)
 	}
@@ -159,11 +235,41 @@ func (fs *flows) open(rec flowRecord) (*dispatch.Flow, error) {
 		return nil, fmt.Errorf("dead_letter: %w", err)
 	}
 	if cfg.Handler = fs.functions.goHandler(rec.Flow.Call); cfg.Handler == nil {
-		if cfg.Capacity, err = fs.function(rec, cfg.Flow); err != nil {
+		if cfg.Capacity, err = fs.function(ctx, rec, cfg.Flow); err != nil {
 			return nil, fmt.Errorf("call: %w", err)
 		}
 	}
-	return dispatch.New(cfg)
+	d, err := dispatch.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &opened{d, remade}, nil
+}
+
+// watchRefs returns what says whether a reference of the flow stands for
+// another queue than now. It looks before the references are opened, so that
+// what is made in between is noticed.
+func (fs *flows) watchRefs(rec flowRecord) (remade func() bool, err error) {
+	now := make(map[queue.Name]*queue.Queue)
+	for _, ref := range append([]runnel.Ref{rec.Flow.From, rec.Flow.DeadLetter}, rec.Flow.To...) {
+		_, short, err := ref.Split()
+		if err != nil {
+			return nil, err
+		}
+		name := queue.Name{Account: rec.Account, Queue: short}
+		if q, err := fs.queues.Queue(name); err == nil {
+			now[name] = q
+		}
+	}
+	return func() bool {
+		for name, then := range now {
+			// One that is no more is trouble, which the flow tells of itself.
+			if q, err := fs.queues.Queue(name); err == nil && q != then {
+				return true
+			}
+		}
+		return false
+	}, nil
 }
 
 // openRef opens a reference to one of our own queues, the only ones of this
@@ -181,7 +287,7 @@ func openRef[T any](ref runnel.Ref, open func(string) (T, error)) (T, error) {
 }
 
 // function returns what gives a flow its places for calls.
-func (fs *flows) function(rec flowRecord, f runnel.Flow) (runnel.Capacity, error) {
+func (fs *flows) function(ctx context.Context, rec flowRecord, f runnel.Flow) (runnel.Capacity, error) {
 	if _, _, err := fs.functions.set.Resolve(f.Call); err != nil {
 		return nil, err
 	}
@@ -192,7 +298,7 @@ func (fs *flows) function(rec flowRecord, f runnel.Flow) (runnel.Capacity, error
 		Region:                  fs.region,
 	}
 	if q, err := fs.source(rec); err == nil {
-		cfg.Source = fs.arn(q.Name())
+		cfg.Source = fs.arn(ctx, q.Name())
 	}
 	return envelope.New(cfg), nil
 }

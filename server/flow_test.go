@@ -180,6 +180,7 @@ flows:
 // than several visibility timeouts: being busy must not cost a message
 // anything. RUNNEL_SOAK=1 makes it a minute.
 func TestFlowOverload(t *testing.T) {
+	t.Parallel()
 	lasts := 13 * time.Second
 	if os.Getenv("RUNNEL_SOAK") != "" {
 		lasts = time.Minute
@@ -220,9 +221,8 @@ func TestFlowOverload(t *testing.T) {
 		_, text := a.call(t, "GET", "/api/v1/queues/in", nil, "")
 		return strings.Contains(text, `"in_flight":0`)
 	})
-	if in, out := a.depth("in"), a.depth("out"); in+out != sent {
-		t.Errorf("%d wait and %d are done of %d", in, out, sent)
-	}
+	// What is one commit is counted in one queue after the other.
+	a.until("every message waits or is done", func() bool { return a.depth("in")+a.depth("out") == sent })
 	for _, d := range a.peekAll("in") {
 		if d.Failures != 0 || d.Receives != 0 {
 			t.Fatalf("message %d: got %d failures and %d receives, want none", d.Position, d.Failures, d.Receives)
@@ -293,6 +293,7 @@ func TestFlowCrash(t *testing.T) {
 // TestFlowFailures has a handler fail in each way, and looks at what the dead
 // letters say.
 func TestFlowFailures(t *testing.T) {
+	t.Parallel()
 	a := newApp(t, map[string]string{
 		"double/main.py": `
 import time
@@ -368,6 +369,7 @@ def handler(event, context):
 // TestReload changes the code 200 times while messages flow: no message is
 // handled by a version that was not live when its call began, none is lost.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	code := func(n int) string {
 		return fmt.Sprintf("import time\nVERSION = %d\ndef handler(event):\n    began = time.time_ns()\n    return [event, VERSION, began]\n", n)
 	}
@@ -545,5 +547,82 @@ flows:
 	}
 	if d := a.take("shout-dead", 1)[0]; string(d.Body) != "quiet" || d.DeadLetter.Type != runnel.KindRejected || d.DeadLetter.Message != "not loud" {
 		t.Errorf("got %q %+v", d.Body, d.DeadLetter)
+	}
+}
+
+// TestOwnedQueueAtSQS: the SQS door refuses what the native one refuses.
+func TestOwnedQueueAtSQS(t *testing.T) {
+	a := newApp(t, map[string]string{"double/main.py": "def handler(event):\n    return event\n", "runnel.yaml": doubleSpec})
+	for action, in := range map[string]map[string]any{
+		"DeleteQueue":        {"QueueUrl": a.URL() + "/000000000000/in"},
+		"SetQueueAttributes": {"QueueUrl": a.URL() + "/000000000000/in", "Attributes": map[string]string{"VisibilityTimeout": "77"}},
+	} {
+		if status, text := a.trySQS(t, action, in); status != 403 || !strings.Contains(text, "AccessDenied") || !strings.Contains(text, "runnel.yaml") {
+			t.Errorf("%s: got %d %s, want AccessDenied that names the file", action, status, text)
+		}
+	}
+	// The flow makes no queue its own that it only uses.
+	status, text := a.call(t, "PUT", "/api/v1/queues/mine", nil, "{}")
+	if status != 200 {
+		t.Fatalf("got %d %s", status, text)
+	}
+	if status, text = a.call(t, "PUT", "/api/v1/flows/other", nil, `{"from":"queue:mine","call":"double"}`); status != 200 {
+		t.Fatalf("got %d %s", status, text)
+	}
+	url := map[string]any{"QueueUrl": a.URL() + "/000000000000/mine"}
+	if status, text := a.trySQS(t, "DeleteQueue", url); status != 403 || !strings.Contains(text, "other") {
+		t.Errorf("delete of a queue in use: got %d %s", status, text)
+	}
+	if status, text = a.call(t, "DELETE", "/api/v1/flows/other", nil, ""); status/100 != 2 {
+		t.Fatalf("got %d %s", status, text)
+	}
+	a.sqs(t, "DeleteQueue", url, nil)
+}
+
+// TestExplainLater: what comes again later is explained, with the reason.
+func TestExplainLater(t *testing.T) {
+	a := newApp(t, map[string]string{
+		"double/main.py": "import time\ndef handler(event):\n    if event == 'slow':\n        time.sleep(3600)\n    raise ValueError('not today')\n",
+		"runnel.yaml": `
+functions:
+  double: {runtime: python, source: ./double, workers: {max: 1}, timeout: 1h}
+queues: {in: {}, slow: {}}
+flows:
+  later: {from: "queue:in", call: double, retry: {initial: 1h, max: 1h}}
+  busy: {from: "queue:slow", call: double, when_busy: requeue, requeue_delay: 2h}
+`,
+	}, func(cfg *server.Config) { cfg.DrainTimeout = time.Second })
+	explain := func(flow string) string {
+		_, text := a.call(t, "GET", "/api/v1/flows/"+flow+"/explain", nil, "")
+		return text
+	}
+	a.sendTo("in", messages(`1`)...)
+	a.until("the failure is explained", func() bool {
+		text := explain("later")
+		return strings.Contains(text, `"code":"back_off"`) && strings.Contains(text, "not today") && strings.Contains(text, `"state":"idle"`) && !strings.Contains(text, `"empty"`)
+	})
+	a.sendTo("slow", messages(`"slow"`, `"slow"`)...)
+	a.until("the missing worker is explained", func() bool {
+		text := explain("busy")
+		return strings.Contains(text, `"code":"busy"`) && strings.Contains(text, "no free worker") && strings.Contains(text, "1h59m")
+	})
+}
+
+// TestStartWithBrokenCode: a server that is started again with code that was
+// broken meanwhile runs the version that it has.
+func TestStartWithBrokenCode(t *testing.T) {
+	dir := t.TempDir()
+	inDir := func(cfg *server.Config) { cfg.Dir = dir }
+	a := newApp(t, map[string]string{"double/main.py": "def handler(event):\n    return 2 * event\n", "runnel.yaml": doubleSpec}, inDir)
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b := newApp(t, map[string]string{"double/main.py": "def handler(event) return\n", "runnel.yaml": doubleSpec}, inDir)
+	b.sendTo("in", messages("21")...)
+	if got := string(b.take("out", 1)[0].Body); got != "42" {
+		t.Errorf("got %s, want 42", got)
+	}
+	if err := b.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "SyntaxError") {
+		t.Errorf("got %v, want the syntax error", err)
 	}
 }

@@ -28,6 +28,9 @@ type flows struct {
 	sessionLimit int
 	drain        time.Duration
 	log          *slog.Logger
+	logs         *logs
+	room         func() error  // why the disk takes nothing new
+	begun        chan struct{} // closed when run has launched what is stored, or failed
 	ended        chan struct{} // closed when run has returned
 
 	// changing is held from the check of a change until what runs has followed.
@@ -46,6 +49,8 @@ const kindFlow = "flow"
 // drained.
 func (fs *flows) run(ctx context.Context) error {
 	defer close(fs.ended)
+	begun := sync.OnceFunc(func() { close(fs.begun) })
+	defer begun()
 	var all sync.WaitGroup
 	start := func(f *flow) {
 		ctx, stop := context.WithCancel(ctx)
@@ -72,6 +77,7 @@ func (fs *flows) run(ctx context.Context) error {
 		fs.launch(rec)
 	}
 	fs.changing.Unlock()
+	begun()
 	<-ctx.Done()
 	fs.changing.Lock()
 	fs.mu.Lock()
@@ -85,9 +91,9 @@ func (fs *flows) run(ctx context.Context) error {
 // launch starts a flow. Caller holds changing.
 func (fs *flows) launch(rec flowRecord) {
 	f := &flow{
-		rec: rec, paused: rec.Paused, done: make(chan struct{}),
-		make: func() (*dispatch.Flow, error) { return fs.open(rec) },
-		log:  fs.log.With("flow", rec.Flow.Name, "function", rec.Flow.Call),
+		rec: rec, paused: rec.Paused, done: make(chan struct{}), again: make(chan struct{}, 1),
+		open: func(ctx context.Context) (*opened, error) { return fs.open(ctx, rec) },
+		log:  fs.logger(rec.Account).With("flow", rec.Flow.Name, "function", rec.Flow.Call),
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -101,6 +107,19 @@ func (fs *flows) launch(rec flowRecord) {
 		return
 	}
 	fs.start(f)
+}
+
+// logger is the log of what becomes of an account's flows. Their lines are kept
+// for those who may see the account.
+func (fs *flows) logger(account string) *slog.Logger {
+	return slog.New(&tee{Handler: fs.log.Handler(), logs: fs.logs, account: account})
+}
+
+// wake lets flows that do not run look again, since something was made.
+func (fs *flows) wake() {
+	for _, f := range fs.all("") {
+		f.wake()
+	}
 }
 
 // halt drains a flow and returns when it has ended. Caller holds changing.
@@ -187,17 +206,17 @@ func (fs *flows) put(ctx context.Context, rec flowRecord) (action string, err er
 		if same(old, rec) {
 			return unchanged, nil
 		}
-		action = changed
+		if action = changed; same(old.Flow, rec.Flow) {
+			action = unchanged // it only changes hands
+		}
 	}
 	if err := fs.store(ctx, rec, version); err != nil {
 		return "", err
 	}
-	if version > 0 && same(old.Flow, rec.Flow) {
-		fs.mu.Lock()
-		if f := fs.running[rec.name()]; f != nil {
-			f.rec = rec // it only changed hands
+	if action == unchanged {
+		if f, err := fs.flow(rec.Account, rec.Flow.Name); err == nil {
+			f.own(rec.File)
 		}
-		fs.mu.Unlock()
 		return action, nil
 	}
 	fs.halt(rec.name())
@@ -268,7 +287,7 @@ func (fs *flows) pause(ctx context.Context, account, name string, paused bool) e
 	if err != nil {
 		return err
 	}
-	rec, version, err := fs.stored(ctx, f.rec.name())
+	rec, version, err := fs.stored(ctx, account+"/"+name)
 	if err != nil {
 		return err
 	}
@@ -282,74 +301,109 @@ func (fs *flows) pause(ctx context.Context, account, name string, paused bool) e
 	return nil
 }
 
-// uses says which flows of an account use a queue.
-func (fs *flows) uses(account, queueName string) []string {
-	ref := runnel.Ref("queue:" + queueName)
+// usersOf says which flows use a queue.
+func usersOf(name queue.Name, flows []flowRecord) []string {
+	ref := runnel.Ref("queue:" + name.Queue)
 	var out []string
-	for _, f := range fs.all(account) {
-		if r := f.rec.Flow; r.From == ref || r.DeadLetter == ref || slices.Contains(r.To, ref) {
-			out = append(out, r.Name)
+	for _, rec := range flows {
+		if f := rec.Flow; rec.Account == name.Account && (f.From == ref || f.DeadLetter == ref || slices.Contains(f.To, ref)) {
+			out = append(out, f.Name)
 		}
 	}
 	return out
 }
 
-// calls says which flows call a function.
-func (fs *flows) calls(function string) []string {
+// callersOf says which flows call a function.
+func callersOf(function string, flows []flowRecord) []string {
 	var out []string
-	for _, f := range fs.all("") {
-		if name, _, _ := strings.Cut(f.rec.Flow.Call, "@"); name == function {
-			out = append(out, f.rec.Flow.Name)
+	for _, rec := range flows {
+		if name, _, _ := strings.Cut(rec.Flow.Call, "@"); name == function {
+			out = append(out, rec.Flow.Name)
 		}
 	}
 	return out
 }
 
 // arn is the ARN of a queue.
-func (fs *flows) arn(name queue.Name) string {
+func (fs *flows) arn(ctx context.Context, name queue.Name) string {
 	id := "000000000000"
-	if a, err := fs.catalog.Account(context.TODO(), name.Account); err == nil {
+	if a, err := fs.catalog.Account(ctx, name.Account); err == nil {
 		id = a.ID
 	}
 	return "arn:aws:sqs:" + fs.region + ":" + id + ":" + name.Queue
 }
 
-// complete fills in what a flow of the API leaves out, makes its dead-letter
-// queue if that is the implied one, and checks its references.
-func (fs *flows) complete(account string, f runnel.Flow) (runnel.Flow, error) {
-	if !strings.Contains(f.Call, "/") && f.Call != "" {
-		f.Call = account + "/" + f.Call
-	}
+// complete fills in what a flow of the API leaves out, checks all that it
+// refers to, and then makes its dead-letter queue if that is the implied one.
+func (fs *flows) complete(ctx context.Context, account string, f runnel.Flow) (runnel.Flow, error) {
 	if err := f.Validate(); err != nil {
 		return f, err
 	}
-	if err := dispatch.CheckFilter(f.Filter); err != nil {
-		return f, &runnel.FieldError{Path: "filter", Err: err}
-	}
+	f.Call = withOwner(account, f.Call)
 	rec := flowRecord{Account: account, Flow: f}
-	source, err := fs.source(rec)
-	if err != nil {
-		return f, &runnel.FieldError{Path: "from", Err: err}
+	faults := []error{at("filter", dispatch.CheckFilter(f.Filter)), at("call", fs.callable(f.Call))}
+	source, err := openRef(f.From, fs.queueOf(account))
+	faults = append(faults, at("from", err))
+	for i, to := range f.To {
+		_, err := openRef(to, fs.queueOf(account))
+		faults = append(faults, at(fmt.Sprintf("to[%d]", i), err))
 	}
 	implied := runnel.Ref("queue:" + f.Name + "-dead")
-	if f.DeadLetter == "" {
+	switch {
+	case f.DeadLetter == "" && source != nil:
 		f.DeadLetter = implied
 		if settings, _ := source.Settings(); settings.DeadLetter != nil {
 			f.DeadLetter = runnel.Ref("queue:" + settings.DeadLetter.Queue)
 		}
+	case f.DeadLetter != "" && f.DeadLetter != implied:
+		_, err := openRef(f.DeadLetter, fs.queueOf(account))
+		faults = append(faults, at("dead_letter", err))
 	}
 	if f.DeadLetter == f.From {
-		return f, &runnel.FieldError{Path: "dead_letter", Err: errors.New("is the source: a message that was given up would come again")}
+		faults = append(faults, at("dead_letter", errors.New("is the source: a message that was given up would come again")))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return f, err
 	}
 	if f.DeadLetter == implied {
 		_, name, _ := implied.Split()
 		if _, _, err := fs.queues.Create(queue.Name{Account: account, Queue: name}, queue.Defaults()); err != nil {
-			return f, &runnel.FieldError{Path: "dead_letter", Err: err}
+			return f, err
 		}
 	}
 	rec.Flow = f
-	if _, err := fs.open(rec); err != nil {
-		return f, err
+	_, err = fs.open(ctx, rec)
+	return f, err
+}
+
+// callable says what is wrong with the function that a flow calls.
+func (fs *flows) callable(ref string) error {
+	if fs.functions.goHandler(ref) != nil {
+		return nil
 	}
-	return f, nil
+	_, _, err := fs.functions.set.Resolve(ref)
+	return err
+}
+
+// queueOf opens the queues of an account by their names.
+func (fs *flows) queueOf(account string) func(string) (*queue.Queue, error) {
+	return func(name string) (*queue.Queue, error) {
+		return fs.queues.Queue(queue.Name{Account: account, Queue: name})
+	}
+}
+
+// at places an error at a field; nil stays nil.
+func at(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &runnel.FieldError{Path: path, Err: err}
+}
+
+// withOwner gives a bare name of a function the account that it belongs to.
+func withOwner(account, name string) string {
+	if strings.Contains(name, "/") {
+		return name
+	}
+	return account + "/" + name
 }

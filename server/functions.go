@@ -63,7 +63,7 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 			options: worker.Options{
 				TempDir: workers,
 				Starts:  make(chan struct{}, runtime.NumCPU()),
-				Log:     func(line worker.Line) { l.add(logLine(line)) },
+				Log:     func(line worker.Line) { l.add(ownerOf(line.Function), logLine(line)) },
 				Slog:    cfg.Log,
 			},
 			hidden: []string{dir},
@@ -74,7 +74,7 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 		}},
 		Log: cfg.Log,
 		BuildLog: func(name, line string) {
-			l.add(admin.LogLine{Time: time.Now(), Level: "info", Function: name, Text: "build: " + line})
+			l.add(ownerOf(name), admin.LogLine{Time: time.Now(), Level: "info", Function: name, Text: "build: " + line})
 		},
 	})
 	if err != nil {
@@ -83,12 +83,25 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 	return f, nil
 }
 
+// kill ends all workers, whatever they do.
+func (f *functions) kill(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	cancel()
+	if err := f.set.Close(ctx); !errors.Is(err, context.Canceled) && !errors.Is(err, runnel.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
 // fullName gives a bare name of a function the account that it belongs to.
 func fullName(name string) string {
-	if strings.Contains(name, "/") {
-		return name
-	}
-	return catalog.DefaultAccount + "/" + name
+	return withOwner(catalog.DefaultAccount, name)
+}
+
+// ownerOf is the account that a function belongs to.
+func ownerOf(name string) string {
+	owner, _, _ := strings.Cut(fullName(name), "/")
+	return owner
 }
 
 // goHandler returns the Go handler that a reference names, or nil.

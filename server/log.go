@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -11,41 +12,78 @@ import (
 	"github.com/runnel-io/runnel/internal/api/admin"
 )
 
-// keptLines is how many lines of all functions and flows together are kept
-// for who asks later, in memory.
-const keptLines = 10_000
-
-// behindLines is how many lines one who follows may be behind before lines are
-// dropped for him.
-const behindLines = 1000
+// How much of what functions print and flows decide is kept in memory, of all
+// accounts together, for who asks later: the oldest goes first.
+const (
+	keptLines = 10_000
+	keptBytes = 32 << 20
+	// maxText is where a line is cut.
+	maxText = 64 << 10
+	// lineOverhead is about what a line takes besides its text.
+	lineOverhead = 400
+)
 
 // logs keeps what functions print and what flows decide.
 type logs struct {
-	mu        sync.Mutex      // guards all below
-	lines     []admin.LogLine // a ring once it is full
-	next      int             // where the next line goes
-	followers map[chan admin.LogLine]admin.LogQuery
+	mu        sync.Mutex // guards all below
+	lines     []kept     // the oldest first
+	bytes     int        // of lines
+	added     uint64     // lines that there ever were
+	followers map[*follower]struct{}
 }
 
-// add keeps a line and hands it to those who follow. It never blocks.
-func (l *logs) add(line admin.LogLine) {
+// kept is a line with whose it is.
+type kept struct {
+	admin.LogLine
+	account string
+}
+
+func (k kept) bytes() int { return len(k.Text) + lineOverhead }
+
+// follower is one who wants new lines. They are not kept for him: he reads
+// them from those of all, and misses what is gone before he comes.
+type follower struct {
+	query  admin.LogQuery
+	next   uint64        // the number of the line that he reads next
+	missed int           // wanted lines that are gone
+	more   chan struct{} // capacity 1: there are new lines; never closed
+}
+
+// add keeps a line of an account, and tells those who follow. It never blocks.
+func (l *logs) add(account string, line admin.LogLine) {
+	if len(line.Text) > maxText {
+		line.Text = strings.ToValidUTF8(line.Text[:maxText], "") + " [cut]"
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.lines) < keptLines {
-		l.lines = append(l.lines, line)
-	} else {
-		l.lines[l.next] = line
+	k := kept{line, account}
+	l.lines = append(l.lines, k)
+	l.bytes += k.bytes()
+	l.added++
+	for len(l.lines) > keptLines || l.bytes > keptBytes {
+		l.drop()
 	}
-	l.next = (l.next + 1) % keptLines
-	for ch, query := range l.followers {
-		if !wants(query, line) {
-			continue
-		}
-		select {
-		case ch <- line:
-		default: // too slow: it misses lines
+	for f := range l.followers {
+		if wants(f.query, k) {
+			select {
+			case f.more <- struct{}{}:
+			default:
+			}
 		}
 	}
+}
+
+// drop forgets the oldest line. Caller holds mu.
+func (l *logs) drop() {
+	oldest, number := l.lines[0], l.added-uint64(len(l.lines))
+	for f := range l.followers {
+		if f.next <= number && wants(f.query, oldest) {
+			f.missed++
+		}
+	}
+	l.bytes -= oldest.bytes()
+	l.lines[0] = kept{} // append copies only what is left, in time
+	l.lines = l.lines[1:]
 }
 
 // Tail implements admin.Logs.
@@ -58,55 +96,79 @@ func (l *logs) Tail(_ context.Context, query admin.LogQuery) []admin.LogLine {
 // tail returns the last lines of a query. Caller holds mu.
 func (l *logs) tail(query admin.LogQuery) []admin.LogLine {
 	var out []admin.LogLine
-	for i := 1; i <= len(l.lines) && len(out) < query.Tail; i++ {
-		line := l.lines[(l.next-i+len(l.lines))%len(l.lines)]
-		if len(l.lines) < keptLines {
-			line = l.lines[len(l.lines)-i]
-		}
-		if wants(query, line) {
-			out = append(out, line)
+	for i := len(l.lines) - 1; i >= 0 && len(out) < query.Tail; i-- {
+		if wants(query, l.lines[i]) {
+			out = append(out, l.lines[i].LogLine)
 		}
 	}
 	slices.Reverse(out)
 	return out
 }
 
-// Follow implements admin.Logs.
+// Follow implements admin.Logs. One who is so slow that lines are gone before
+// he takes them is told how many.
 func (l *logs) Follow(ctx context.Context, query admin.LogQuery, fn func(admin.LogLine) error) error {
-	ch := make(chan admin.LogLine, behindLines) // never closed
+	f := &follower{query: query, more: make(chan struct{}, 1)}
 	l.mu.Lock()
-	past := l.tail(query)
+	lines := l.tail(query)
+	f.next = l.added
 	if l.followers == nil {
-		l.followers = make(map[chan admin.LogLine]admin.LogQuery)
+		l.followers = make(map[*follower]struct{})
 	}
-	l.followers[ch] = query
+	l.followers[f] = struct{}{}
 	l.mu.Unlock()
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.followers, ch)
+		delete(l.followers, f)
 	}()
-	for _, line := range past {
-		if err := fn(line); err != nil {
-			return err
-		}
-	}
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case line := <-ch:
+		for _, line := range lines {
 			if err := fn(line); err != nil {
 				return err
 			}
 		}
+		if lines = l.read(f); len(lines) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.more:
+		}
 	}
 }
 
-// wants says whether a line is of a query. Lines of flows name their account's
-// functions in full.
-func wants(q admin.LogQuery, line admin.LogLine) bool {
-	return (q.Function == "" || line.Function == q.Function) && (q.Flow == "" || line.Flow == q.Flow) && levelOf(line.Level) >= q.Level
+// readPart is how many lines a follower takes at once.
+const readPart = 100
+
+// read returns the next lines of a follower, none if there are none yet.
+func (l *logs) read(f *follower) []admin.LogLine {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []admin.LogLine
+	if f.missed > 0 {
+		out = append(out, admin.LogLine{
+			Time: time.Now(), Level: "warn",
+			Text: fmt.Sprintf("%d lines are left out here: they came faster than they were read", f.missed),
+		})
+		f.missed = 0
+	}
+	first := l.added - uint64(len(l.lines))
+	f.next = max(f.next, first)
+	for ; f.next < l.added && len(out) < readPart; f.next++ {
+		if k := l.lines[f.next-first]; wants(f.query, k) {
+			out = append(out, k.LogLine)
+		}
+	}
+	return out
+}
+
+// wants says whether a line is of a query. Lines of functions are their
+// owners', whoever's flow called them; those of flows their own accounts'.
+func wants(q admin.LogQuery, k kept) bool {
+	return (q.Account == "" || k.account == q.Account) && (q.Function == "" || k.Function == q.Function) &&
+		(q.Flow == "" || k.Flow == q.Flow) && levelOf(k.Level) >= q.Level
 }
 
 func levelOf(word string) slog.Level {
@@ -120,8 +182,9 @@ func levelOf(word string) slog.Level {
 // tee is a slog handler that also keeps, as lines, what flows log.
 type tee struct {
 	slog.Handler
-	logs  *logs
-	attrs []slog.Attr
+	logs    *logs
+	account string // whose lines they are
+	attrs   []slog.Attr
 }
 
 // Enabled implements slog.Handler: lines are kept from Info on, whatever the
@@ -157,7 +220,7 @@ func (t *tee) Handle(ctx context.Context, r slog.Record) error {
 	r.Attrs(note)
 	line.Text = text.String()
 	if r.Level >= slog.LevelInfo {
-		t.logs.add(line)
+		t.logs.add(t.account, line)
 	}
 	if !t.Handler.Enabled(ctx, r.Level) {
 		return nil
@@ -167,7 +230,12 @@ func (t *tee) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (t *tee) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &tee{Handler: t.Handler.WithAttrs(attrs), logs: t.logs, attrs: append(slices.Clip(t.attrs), attrs...)}
+	return &tee{Handler: t.Handler.WithAttrs(attrs), logs: t.logs, account: t.account, attrs: append(slices.Clip(t.attrs), attrs...)}
+}
+
+// WithGroup implements slog.Handler. Lines have no groups.
+func (t *tee) WithGroup(name string) slog.Handler {
+	return &tee{Handler: t.Handler.WithGroup(name), logs: t.logs, account: t.account, attrs: t.attrs}
 }
 
 // since is a time rounded for people.

@@ -74,7 +74,8 @@ func (c collector) collectFlows(ch chan<- prometheus.Metric, send sender) {
 		if d == nil {
 			continue
 		}
-		account, name, s := f.rec.Account, f.rec.Flow.Name, d.Stats()
+		rec, s := f.record(), d.Stats()
+		account, name := rec.Account, rec.Flow.Name
 		for _, m := range flowMetrics {
 			send(m.desc, m.kind, m.value(s), account, name)
 		}

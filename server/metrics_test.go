@@ -95,3 +95,33 @@ func TestMetricsOfTwoServers(t *testing.T) {
 		}
 	}
 }
+
+// TestMetricsOfFlows: each has its name and unit as Prometheus wants it, and
+// its labels are bounded by what is declared.
+func TestMetricsOfFlows(t *testing.T) {
+	t.Parallel()
+	needPython(t)
+	r := start(t, config(t))
+	status, out := r.apply(t, "app.yaml", "functions: {echo: {runtime: python, source: .}}\nqueues: {in: {}, out: {}}\n"+
+		"flows: {echo: {from: queue:in, call: echo, to: [queue:out]}}\n", map[string]string{"default/echo": echo}, false)
+	if status != 200 {
+		t.Fatalf("apply: %d %+v", status, out.Error)
+	}
+	a := &app{running: r, t: t}
+	a.sendTo("in", messages("1")...)
+	a.take("out", 1)
+	a.until("it is counted", func() bool { return a.stats("echo").Published == 1 })
+	_, text := r.call(t, "GET", "/metrics", nil, "")
+	contains(t, text, `runnel_flow_published_total{account="default",flow="echo"} 1`,
+		`runnel_flow_stage_seconds_bucket{account="default",flow="echo",stage="run",le="+Inf"} 1`,
+		`runnel_function_calls_total{function="default/echo"} 1`, `runnel_function_failing{function="default/echo"} 0`)
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "runnel_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}

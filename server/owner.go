@@ -4,13 +4,21 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/catalog"
 )
 
 // owners say which spec file owns a function or a queue. (Flows say it
-// themselves.) What a file owns only an apply of that file changes.
+// themselves.) What a file owns only an apply of that file changes; what nobody
+// owns, since it was made through the API, the first file takes that declares
+// it.
+//
+// A file that comes through the API is known by the name that it comes with.
+// The file that the server itself was given (Config.SpecFile) is known by its
+// absolute path, which names of the API cannot be. There is one such file, so
+// whatever one of them owns is the next one's: a file may be moved.
 type owners struct{ catalog *catalog.Catalog }
 
 // kindOwner is the catalog's kind of owners; names are KIND/OWNER/NAME.
@@ -71,7 +79,7 @@ func (o owners) owned(ctx context.Context, kind, file string) ([]string, error) 
 		if err := json.Unmarshal(d.Value, &rec); err != nil {
 			return nil, fmt.Errorf("read the owner of %s: %w", d.Name, err)
 		}
-		if name, ok := cutKind(d.Name, kind); ok && rec.File == file {
+		if name, ok := cutKind(d.Name, kind); ok && sameOwner(rec.File, file) {
 			out = append(out, name)
 		}
 	}
@@ -94,8 +102,11 @@ func (o owners) check(ctx context.Context, kind, name, by string) error {
 	return ownedBy(kind, name, file, by)
 }
 
+// sameOwner says whether two names of files are of one owner.
+func sameOwner(a, b string) bool { return a == b || filepath.IsAbs(a) && filepath.IsAbs(b) }
+
 func ownedBy(kind, name, file, by string) error {
-	if file == "" || file == by {
+	if file == "" || sameOwner(file, by) {
 		return nil
 	}
 	return runnel.Errorf(runnel.CodeConflict, "the %s %s is declared in %s: change it there", kind, name, file)

@@ -43,13 +43,35 @@ func TestPageOfDev(t *testing.T) {
 	}
 	contains(t, text, "Runnel v0.0.0-test", "endpoint  http://localhost:7070\n", "queues    1\n", "any credentials",
 		"export AWS_ENDPOINT_URL=http://localhost:7070 ", `endpoint_url="http://localhost:7070"`,
-		"--queue-url http://localhost:7070/000000000000/hello ", "export RUNNEL_URL=http://localhost:7070\n")
+		"--queue-url http://localhost:7070/000000000000/hello ", "export RUNNEL_URL=http://localhost:7070\n",
+		"greet: {from: queue:in, call: greet, to: [queue:out]}\n", "runnel dev -f runnel.yaml", "runnel flow ls ", "runnel dlq ls ")
 
 	kind, text = page(t, r.Server, "localhost:7070", "text/html,application/xhtml+xml,*/*;q=0.8", "")
 	if !strings.HasPrefix(kind, "text/html") {
 		t.Errorf("to a browser: got %s", kind)
 	}
 	contains(t, text, "<!doctype html>", "<code>http://localhost:7070</code>", "<dd>1</dd>", "export AWS_ENDPOINT_URL=http://localhost:7070 ")
+}
+
+// TestPageFlow applies the spec file that the page shows.
+func TestPageFlow(t *testing.T) {
+	r := start(t, config(t))
+	_, text := page(t, r.Server, "localhost:7070", "*/*", "")
+	_, rest, _ := strings.Cut(text, "echo '")
+	code, rest, _ := strings.Cut(rest, "' > greet/main.py\ncat > runnel.yaml <<'EOF'\n")
+	spec, _, ok := strings.Cut(rest, "EOF\n")
+	if !ok {
+		t.Fatalf("there is no spec file in:\n%s", text)
+	}
+	needPython(t)
+	if status, out := r.apply(t, "runnel.yaml", spec, map[string]string{"default/greet": code}, false); status != 200 {
+		t.Fatalf("apply: %d %+v", status, out.Error)
+	}
+	a := &app{running: r, t: t}
+	a.sendTo("in", messages(`{"name": "world"}`)...)
+	if got, want := string(a.take("out", 1)[0].Body), `"hello, world"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 func TestPageOfServe(t *testing.T) {

@@ -15,14 +15,14 @@ type queues struct {
 	owners owners
 }
 
-func (a queues) List(account string) []admin.Queue {
+func (a queues) List(ctx context.Context, account string) []admin.Queue {
 	qs := a.set.List(account, "", "", 0)
 	out := make([]admin.Queue, len(qs))
 	for i, q := range qs {
 		out[i] = describeQueue(q)
-		// The catalog is in memory; a document of ours that cannot be read is
-		// reported by who changes the queue.
-		out[i].OwnerFile, _ = a.owners.of(context.TODO(), "queue", q.Name().String())
+		// A document of ours that cannot be read is reported by who changes
+		// the queue.
+		out[i].OwnerFile, _ = a.owners.of(ctx, "queue", q.Name().String())
 	}
 	return out
 }

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/spec"
 )
 
 // cutTimeout is how long a request may still take after its connection was
@@ -29,6 +33,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err := <-s.failed:
 		s.ready.Store(false)
 		_ = s.http.Close()
+		s.killWorkers(ctx)
 		return fmt.Errorf("the disk did not take a write, and nothing unconfirmed was acknowledged: %w", err)
 	}
 }
@@ -36,6 +41,10 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) run(ctx context.Context) error {
 	s.log.Info("serving", "url", s.URL(), "dir", s.cfg.Dir, "version", s.cfg.Version)
 	g, ending := errgroup.WithContext(ctx)
+	// The doors open when the stored flows are there: a request must not meet a
+	// server without them.
+	g.Go(func() error { return s.flows.run(ending) })
+	<-s.flows.begun
 	g.Go(func() error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
@@ -43,14 +52,16 @@ func (s *Server) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return s.queues.Run(ending) })
-	g.Go(func() error { return s.flows.run(ending) })
 	g.Go(func() error {
-		if err := s.begin(ending); err != nil {
+		// What changes from here on is a change: also while begin reads.
+		var w *watcher
+		if s.cfg.Watch {
+			w = newWatcher(s.cfg.SpecFile)
+		}
+		if err := s.begin(ending); err != nil || w == nil {
 			return err
 		}
-		if s.cfg.Watch {
-			return s.watch(ending)
-		}
+		s.watch(ending, w)
 		return nil
 	})
 	g.Go(func() error {
@@ -61,13 +72,32 @@ func (s *Server) run(ctx context.Context) error {
 	return errors.Join(err, s.close())
 }
 
-// begin applies the spec file, and then the server is ready.
+// killWorkers ends the processes of functions, which would outlive the server
+// in a program that goes on.
+func (s *Server) killWorkers(ctx context.Context) {
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		_ = s.functions.kill(ctx) // the store's failure is told
+	}()
+	timeout := time.NewTimer(cutTimeout)
+	defer timeout.Stop()
+	select {
+	case <-killed:
+	case <-timeout.C:
+	}
+}
+
+// begin applies the spec file, and then the server is ready. Where that fails,
+// what was stored by an earlier apply runs on, as after a failed reload: a file
+// that was broken meanwhile must not keep a server from starting again. Only if
+// a function of the file was never deployed there is nothing to go on with.
 func (s *Server) begin(ctx context.Context) error {
 	if s.cfg.SpecFile != "" {
 		switch err := s.Reload(ctx); {
 		case ctx.Err() != nil:
 			return nil
-		case err != nil && !s.cfg.Watch:
+		case err != nil && !s.cfg.Watch && !s.deployedBefore():
 			return err
 		case err != nil:
 			s.logFaults(err)
@@ -75,6 +105,12 @@ func (s *Server) begin(ctx context.Context) error {
 	}
 	s.ready.Store(true)
 	return nil
+}
+
+// deployedBefore says whether every function of the spec file has a version.
+func (s *Server) deployedBefore() bool {
+	file, err := readSpec(s.cfg.SpecFile, spec.Options{Functions: func(name string) bool { return s.functions.goHandler(name) != nil }})
+	return err == nil && !slices.ContainsFunc(file.Functions, func(f runnel.Function) bool { return !s.functions.exists(f.Name) })
 }
 
 // drain ends intake, and waits for the requests under way until the deadline.
@@ -89,6 +125,10 @@ func (s *Server) drain(ctx context.Context) error {
 	// Flows first: what they hold is settled or given back to queues that are
 	// still open.
 	<-s.flows.ended
+	// What is being built or started is given up: requests wait for it. Calls
+	// under way may end.
+	closed := make(chan error, 1)
+	go func() { closed <- s.functions.set.Close(ctx) }()
 	// Ends the receives that wait. What is sent from now on is refused, with
 	// an error that clients retry.
 	err := s.queues.Close(ctx)
@@ -99,7 +139,7 @@ func (s *Server) drain(ctx context.Context) error {
 	} else {
 		err = errors.Join(err, late)
 	}
-	if late := s.functions.set.Close(ctx); late != nil && !errors.Is(late, context.DeadlineExceeded) {
+	if late := <-closed; late != nil && !errors.Is(late, context.DeadlineExceeded) {
 		err = errors.Join(err, late)
 	}
 	s.log.Info("drained", "after", time.Since(start).Round(time.Millisecond))

@@ -33,6 +33,7 @@ type Server struct {
 	functions *functions
 	flows     *flows
 	applier   *applier
+	reloads   chan struct{} // holds one token while nobody reloads
 	auth      *auth.Authenticator
 	http      *http.Server
 	keys      []Key
@@ -64,7 +65,11 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, logs: new(logs), failed: make(chan error, 1), stopping: make(chan struct{})}
+	s := &Server{
+		cfg: cfg, log: cfg.Log, logs: new(logs),
+		failed: make(chan error, 1), stopping: make(chan struct{}), reloads: make(chan struct{}, 1),
+	}
+	s.reloads <- struct{}{}
 	if cfg.SpecFile != "" {
 		if err := CheckSpec(cfg.SpecFile, cfg.Handlers); err != nil {
 			return nil, err
@@ -121,21 +126,28 @@ func (s *Server) open() (err error) {
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
 		return err
 	}
-	if s.functions, err = openFunctions(context.Background(), &s.cfg, s.catalog, s.logs); err != nil {
+	// New has no context: what it opens is not given up half-way.
+	ctx := context.Background()
+	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil { // workers that are kept warm start at once
+			err = errors.Join(err, s.functions.kill(ctx))
+		}
+	}()
 	s.flows = &flows{
 		catalog: s.catalog, queues: s.queues, functions: s.functions, region: s.cfg.Region,
 		sessionLimit: s.cfg.SessionLimit, drain: s.cfg.DrainTimeout,
-		log: slog.New(&tee{Handler: s.log.Handler(), logs: s.logs}), ended: make(chan struct{}),
+		log: s.log, logs: s.logs, room: s.store.Room, begun: make(chan struct{}), ended: make(chan struct{}),
 	}
-	s.applier = &applier{functions: s.functions, flows: s.flows, queues: s.queues, owners: owners{s.catalog}}
+	s.applier = newApplier(s.flows)
 	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Any: s.cfg.Dev}
 	if s.cfg.Dev {
 		return nil // keys that nobody sees would never be seen
 	}
 	// Last, since the keys are returned once: what fails, fails before.
-	made, err := s.catalog.Bootstrap(context.Background(), func(a catalog.Account, admin bool) catalog.Key {
+	made, err := s.catalog.Bootstrap(ctx, func(a catalog.Account, admin bool) catalog.Key {
 		return catalog.Key(auth.NewKey(a.Name, a.ID, admin, time.Now()))
 	})
 	if err != nil {
@@ -173,7 +185,7 @@ func (s *Server) handler() http.Handler {
 		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
 		Version: s.cfg.Version, Log: s.log,
 		QueueChanges: queueAPI{s.applier}, Functions: functions, Invocations: functions, Applier: functions,
-		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Stopping: s.stopping,
+		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Reloader: reloader{s}, Stopping: s.stopping,
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.page)
@@ -184,6 +196,7 @@ func (s *Server) handler() http.Handler {
 	mux.Handle("/", sqs.New(sqs.Config{
 		Queues: s.queues, Auth: s.auth, Accounts: accounts{s.catalog},
 		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Log: s.log,
+		Guard: queueAPI{s.applier}.guard,
 	}))
 	if s.cfg.Dev {
 		return s.counted(auth.LocalOnly(mux))

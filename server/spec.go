@@ -7,12 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/api/admin"
 	"github.com/runnel-io/runnel/internal/dispatch"
-	"github.com/runnel-io/runnel/internal/function"
 	"github.com/runnel-io/runnel/internal/spec"
 )
 
@@ -50,20 +49,44 @@ func CheckSpec(path string, handlers map[string]runnel.Handler) error {
 
 // Reload reads the spec file again and makes the server what it says now. On
 // an error everything that could not be changed runs on as it was. Reloads run
-// one at a time.
+// one at a time. It is called while the server runs; where ctx ends, functions
+// that were deployed by then stay.
 func (s *Server) Reload(ctx context.Context) error {
+	_, err := s.reload(ctx)
+	return err
+}
+
+// reloader is Reload for the native API.
+type reloader struct{ *Server }
+
+// Reload implements admin.Reloader.
+func (r reloader) Reload(ctx context.Context) ([]admin.Change, error) { return r.reload(ctx) }
+
+func (s *Server) reload(ctx context.Context) ([]admin.Change, error) {
 	if s.cfg.SpecFile == "" {
-		return errors.New("the server has no spec file")
+		return nil, runnel.Errorf(runnel.CodeUnsupported, "the server has no spec file")
 	}
 	path, err := filepath.Abs(s.cfg.SpecFile)
 	if err != nil {
-		return fmt.Errorf("read the spec file: %w", err)
+		return nil, fmt.Errorf("read the spec file: %w", err)
+	}
+	// The file is read in the turn: the last one read is the last applied.
+	select {
+	case <-s.reloads:
+		defer func() { s.reloads <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	file, err := readSpec(s.cfg.SpecFile, spec.Options{Functions: func(name string) bool { return s.functions.goHandler(name) != nil }})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	start := time.Now()
+	done, err := s.applier.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	changes, err := s.applier.apply(ctx, file, path, func(f runnel.Function) (fs.FS, error) { return sourceOf(filepath.Dir(path), f) }, false)
 	for _, c := range changes {
 		if c.Action != unchanged || c.Detail != "" {
@@ -71,40 +94,10 @@ func (s *Server) Reload(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return err
+		return changes, err
 	}
 	s.log.Info("spec applied", "file", s.cfg.SpecFile, "after", since(start))
-	return nil
-}
-
-// watchEvery is how often Watch looks at the spec file and the sources.
-const watchEvery = 300 * time.Millisecond
-
-// watch reloads when the spec file, or the source of a function, has changed.
-// A change is taken when nothing has changed any more for one look: editors
-// write several files, or one in several steps.
-func (s *Server) watch(ctx context.Context) error {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	applied := s.fingerprint()
-	last := applied
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		now := s.fingerprint()
-		settled := now == last
-		last = now
-		if !settled || now == applied {
-			continue
-		}
-		applied = now
-		if err := s.Reload(ctx); err != nil && ctx.Err() == nil {
-			s.logFaults(err)
-		}
-	}
+	return changes, nil
 }
 
 // logFaults logs each fault of a spec file in a line of its own.
@@ -121,42 +114,4 @@ func (s *Server) logFaults(err error) {
 	} else {
 		s.log.Error("spec not applied, what runs goes on", "err", err)
 	}
-}
-
-// fingerprint tells whether the spec file or a source that it names has
-// changed: names, sizes and times of all their files.
-func (s *Server) fingerprint() string {
-	var b strings.Builder
-	note := func(path string, info fs.FileInfo) {
-		fmt.Fprintf(&b, "%s %d %d\n", path, info.Size(), info.ModTime().UnixNano())
-	}
-	if info, err := os.Stat(s.cfg.SpecFile); err == nil {
-		note(s.cfg.SpecFile, info)
-	}
-	text, err := os.ReadFile(s.cfg.SpecFile)
-	if err != nil {
-		return b.String()
-	}
-	file, _ := spec.Parse(s.cfg.SpecFile, text, spec.Options{Env: os.LookupEnv, ReadFile: os.ReadFile}) // its faults are told by Reload
-	for _, f := range file.Functions {
-		root := f.Source
-		if !filepath.IsAbs(root) {
-			root = filepath.Join(filepath.Dir(s.cfg.SpecFile), root)
-		}
-		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // what is missing is told by Reload
-			switch {
-			case err != nil:
-				return nil //nolint:nilerr // it is on its way
-			case d.IsDir() && path != root && function.Ignored(d.Name()):
-				return fs.SkipDir
-			case d.IsDir():
-				return nil
-			}
-			if info, err := d.Info(); err == nil {
-				note(path, info)
-			}
-			return nil
-		})
-	}
-	return b.String()
 }

@@ -129,7 +129,7 @@ func (a *applier) run(cmd *cobra.Command) error {
 	if err := a.client.do(ctx, "POST", "/api/v1/apply", in, &answer); err != nil {
 		return err
 	}
-	return a.report(cmd, answer.Changes)
+	return report(cmd, answer.Changes, a.dryRun)
 }
 
 // below is a path relative to dir, unless it is absolute.
@@ -163,7 +163,7 @@ func packAll(file *spec.File, dir string) (map[string][]byte, error) {
 }
 
 // report prints the changes, one in a line.
-func (a *applier) report(cmd *cobra.Command, changes []change) error {
+func report(cmd *cobra.Command, changes []change, dryRun bool) error {
 	var t table
 	done, same := 0, 0
 	for _, c := range changes {
@@ -185,7 +185,7 @@ func (a *applier) report(cmd *cobra.Command, changes []change) error {
 		return err
 	}
 	summary := fmt.Sprintf("%d changed, %d unchanged", done, same)
-	if a.dryRun {
+	if dryRun {
 		summary = fmt.Sprintf("%d would change, %d unchanged: nothing was done", done, same)
 	}
 	fmt.Fprintln(cmd.ErrOrStderr(), summary)

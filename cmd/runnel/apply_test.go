@@ -227,7 +227,7 @@ func TestApplyRefused(t *testing.T) {
 	startAPI(t, by)
 	t.Chdir(writeFiles(t, map[string]string{"runnel.yaml": "queues: {a: {}}\n"}))
 	got, text := status(t, "apply", "-f", "runnel.yaml")
-	want := "runnel.yaml:1: flows.f.filter: unknown name bdy\nfunctions.resize: SyntaxError:; line 2\nrunnel: 2 faults, the server says: whatever has one is as it was\n"
+	want := "runnel.yaml:1: flows.f.filter: unknown name bdy\nfunctions.resize: SyntaxError:\n    line 2\nrunnel: 2 faults: what has one is as it was\n"
 	if got != exitUsage || text != want {
 		t.Errorf("status %d, got\n%swant\n%s", got, text, want)
 	}

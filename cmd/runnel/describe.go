@@ -81,7 +81,7 @@ func describeFunction(raw json.RawMessage) (*sheet, error) {
 	s.line("deployed", when(f.Deployed))
 	s.line("file", f.OwnerFile)
 	s.line("workers", fmt.Sprintf("%d busy, %d idle, %d starting; %d to %d", f.Workers.Busy, f.Workers.Idle, f.Workers.Starting, f.Workers.Min, f.Workers.Max))
-	s.line("calls", fmt.Sprintf("%d: %d errors, %d timeouts, %d crashes, %d out of memory; %d worker starts",
+	s.line("calls", fmt.Sprintf("%d, %d of them failed: %d by timeout, %d by a crash, %d out of memory; %d worker starts",
 		f.Stats.Calls, f.Stats.Errors, f.Stats.Timeouts, f.Stats.Crashes, f.Stats.OutOfMemory, f.Stats.Starts))
 	delete(f.Definition, "name")
 	s.block("settings", settings(f.Definition))

@@ -38,7 +38,7 @@ that file, and of the functions' sources, at once.`,
 			return serve(cmd.Context(), cfg, fromFile, cmd.OutOrStdout())
 		},
 	}
-	addServerFlags(cmd, &cfg, &logs, ".runnel")
+	addServerFlags(cmd, &cfg, &logs, ".runnel", "plain")
 	addFileFlag(cmd, &cfg.SpecFile)
 	return cmd
 }

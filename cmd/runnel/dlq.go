@@ -234,6 +234,7 @@ func (c *client) deadLetterQueue(ctx context.Context, name string) (string, erro
 func newDLQShowCommand() *cobra.Command {
 	var output *string
 	var limit int
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "show QUEUE [ID|POSITION]",
 		Short: "Print dead letters whole: reason, stack, payload",
@@ -270,13 +271,24 @@ of the queue.`,
 				return showDeadLetter(cmd.OutOrStdout(), raw, inJSON)
 			}
 			shown := 0
-			err = c.deadLetters(ctx, queue, "", nil, min(limit, peekPage), func(raw json.RawMessage) (bool, error) {
+			show := func(raw json.RawMessage) (bool, error) {
 				if shown > 0 && !inJSON {
 					fmt.Fprintln(cmd.OutOrStdout())
 				}
 				shown++
 				return shown < limit, showDeadLetter(cmd.OutOrStdout(), raw, inJSON)
-			})
+			}
+			for start := time.Now(); ; {
+				err = c.deadLetters(ctx, queue, "", nil, min(limit, peekPage), show)
+				if err != nil || shown > 0 || time.Since(start) >= wait {
+					break
+				}
+				select {
+				case <-ctx.Done():
+					return ctx.Err()
+				case <-time.After(waitEvery):
+				}
+			}
 			if err == nil && shown == 0 {
 				fmt.Fprintf(cmd.ErrOrStderr(), "no dead letters in %s\n", queue)
 			}
@@ -286,6 +298,7 @@ of the queue.`,
 	addClientFlags(cmd)
 	output = addOutputFlag(cmd, "text or json")
 	cmd.Flags().IntVar(&limit, "limit", 10, "without an id: print so many at most")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "without an id: for how long to wait for a first one")
 	return cmd
 }
 

@@ -23,11 +23,15 @@ func fileFaults(err error) error {
 			return err // something else is wrong besides
 		}
 	}
-	out := new(faultsError)
-	for _, f := range spec.Faults(err) {
-		out.lines = append(out.lines, f.Error())
+	return &faultsError{lines: faultLines(spec.Faults(err))}
+}
+
+func faultLines(faults []*spec.Fault) []string {
+	lines := make([]string, len(faults))
+	for i, f := range faults {
+		lines[i] = f.Error()
 	}
-	return out
+	return lines
 }
 
 // Error returns all faults.
@@ -41,7 +45,7 @@ func (e *faultsError) summary() string {
 	text := plural(len(e.lines), "fault")
 	if e.cause != nil {
 		// It may have got as far as to deploy functions.
-		return text + ", the server says: whatever has one is as it was"
+		return text + ": what has one is as it was"
 	}
 	return text + ", nothing was changed"
 }

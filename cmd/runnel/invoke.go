@@ -111,6 +111,9 @@ func invoke(cmd *cobra.Command, ref, media string, payload []byte) error {
 		}
 		return failed
 	}
+	if err != nil && version != "" {
+		return err // the version may be what is missing
+	}
 	if err != nil {
 		return c.suggest(ctx, functionKind, name, err)
 	}

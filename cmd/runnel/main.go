@@ -27,8 +27,15 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stderr))
 }
 
+// apart sets what follows the first line apart: the words of a language about
+// code that it does not load.
+func apart(text string) string {
+	return strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ")
+}
+
 // run does one command and returns the exit status. An error is one line on
-// stderr; the faults of a file come before it, a line each.
+// stderr, and those of a traceback if it has one; the faults of a file come
+// before it.
 func run(ctx context.Context, args []string, stderr io.Writer) int {
 	root := newRootCommand()
 	root.SetArgs(args)
@@ -43,12 +50,12 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	var faults *faultsError
 	if errors.As(err, &faults) {
 		for _, line := range faults.lines {
-			fmt.Fprintln(stderr, strings.ReplaceAll(line, "\n", "; "))
+			fmt.Fprintln(stderr, apart(line))
 		}
 		fmt.Fprintln(stderr, "runnel: "+faults.summary())
 		return exitUsage
 	}
-	fmt.Fprintln(stderr, "runnel: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintln(stderr, apart("runnel: "+err.Error()))
 	var usage *usageError
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -58,7 +58,7 @@ applies the spec file of -f again.`,
 // addServeFlags gives a command the flags of serve but -f.
 func addServeFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags) {
 	f := cmd.Flags()
-	addServerFlags(cmd, cfg, logs, "runnel-data")
+	addServerFlags(cmd, cfg, logs, "runnel-data", "text")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "what clients call the server, `https://HOST`, where a proxy changes it (default: as each request says)")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow other machines to connect without TLS: messages and tokens can be read on the way")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the TLS certificate chain; is read again when it changes")
@@ -66,7 +66,7 @@ func addServeFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags) {
 }
 
 // addServerFlags gives a command the flags that serve and dev share.
-func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir string) {
+func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir, logFormat string) {
 	f := cmd.Flags()
 	f.StringVar(&cfg.Dir, "dir", dir, "data `directory`; is made if there is none")
 	f.StringVar(&cfg.Addr, "addr", server.DefaultAddr, "`HOST:PORT` to listen on; port 0 is any free one")
@@ -74,7 +74,7 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir 
 	f.IntVar(&cfg.SessionLimit, "session-limit", 80, "how many calls an account may have under way, of all its flows and requests")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long requests under way may take at the end")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&logs.format, "log-format", "text", "text or json")
+	f.StringVar(&logs.format, "log-format", logFormat, "plain (for people), text or json")
 }
 
 // serve runs a server until ctx ends. fromFile are the settings that are from
@@ -97,7 +97,11 @@ func serve(ctx context.Context, cfg server.Config, fromFile map[string]spec.Entr
 		defer stop()
 		go reloadOnHangup(reloading, s, cfg.Log)
 	}
-	return s.Run(ctx)
+	err = s.Run(ctx)
+	if faults := spec.Faults(err); len(faults) > 0 {
+		return &faultsError{lines: faultLines(faults), cause: err}
+	}
+	return err
 }
 
 // reloadOnHangup applies the spec file again on each SIGHUP.
@@ -176,10 +180,12 @@ func (l logFlags) logger(w io.Writer) (*slog.Logger, error) {
 	}
 	opt.Level = level
 	switch l.format {
+	case "plain":
+		return slog.New(newPlainLog(w, level)), nil
 	case "text":
 		return slog.New(slog.NewTextHandler(w, &opt)), nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, &opt)), nil
 	}
-	return nil, &usageError{fmt.Sprintf("--log-format is text or json, not %q", l.format)}
+	return nil, &usageError{fmt.Sprintf("--log-format is plain, text or json, not %q", l.format)}
 }

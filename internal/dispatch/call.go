@@ -84,12 +84,14 @@ func (f *Flow) acquire(ctx context.Context, c *call) (place runnel.Place[runnel.
 		f.stats.busy.Add(1)
 		if f.flow.WhenBusy == runnel.BusyRequeue {
 			after = f.flow.RequeueDelay
+			f.gaveBack(after, false, "there was no free worker")
 		}
 		return place, after, err
 	}
 	if f.inTrouble("function", err) {
 		f.log.Error("the function cannot be called, its messages wait in the source", "after", noPlaceDelay, "err", err)
 	}
+	f.gaveBack(noPlaceDelay, false, firstLine(err.Error()))
 	f.rest(noPlaceDelay)
 	return place, noPlaceDelay, err
 }
@@ -115,10 +117,10 @@ func (f *Flow) invoke(ctx context.Context, c *call, place runnel.Place[runnel.Ha
 		Invocation: f.invocation(),
 	}
 	ms := make([]runnel.Message, len(c.items))
-	meta.Attempts = make([]int, len(c.items))
+	meta.Attempts, meta.FirstReceived = make([]int, len(c.items)), make([]time.Time, len(c.items))
 	for i, it := range c.items {
 		it.trace = childTrace(&it.d.Message)
-		ms[i], meta.Attempts[i] = it.d.Message, it.attempt
+		ms[i], meta.Attempts[i], meta.FirstReceived[i] = it.d.Message, it.attempt, it.d.FirstReceived
 		ms[i].Trace = it.trace
 	}
 	if place.Timeout > 0 {

@@ -84,6 +84,7 @@ type Flow struct {
 	windowed  *time.Timer   // for a batch to fill
 	rested    *time.Timer   // for restUntil
 	failures  map[runnel.MessageID]failures
+	latest    GivenBack
 	trouble   map[string]trouble // what keeps the flow from moving, by station
 }
 

@@ -31,7 +31,10 @@ func TestEcho(t *testing.T) {
 		synctest.Wait()
 		h.wantBodies("out", "a b")
 		h.wantDepth("in", 0, 0, 0)
-		want := runnel.Call{Flow: "f", Message: ids[0], Attempt: 1, Attempts: []int{1}, Invocation: call.Invocation}
+		want := runnel.Call{Flow: "f", Message: ids[0], Attempt: 1, Attempts: []int{1}, Invocation: call.Invocation, FirstReceived: call.FirstReceived}
+		if len(call.FirstReceived) != 1 || call.FirstReceived[0].IsZero() {
+			t.Errorf("first received: got %v", call.FirstReceived)
+		}
 		if diff := cmp.Diff(want, call); diff != "" || call.Invocation == "" {
 			t.Errorf("call (-want +got):\n%s", diff)
 		}

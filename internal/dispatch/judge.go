@@ -106,6 +106,7 @@ func (f *Flow) judgeFailure(it *item, err error) outcome {
 	} else {
 		o.after = backOff(f.flow.Retry.Initial, f.flow.Retry.Max, it.attempt)
 	}
+	f.gaveBack(o.after, true, firstLine(failure.Error()))
 	f.log.Info("attempt failed, retry", "after", o.after.Round(time.Millisecond), "message", it.d.ID, "version", it.version,
 		"attempt", it.attempt, "of", f.flow.Retry.MaxAttempts, "kind", failure.Kind, "err", firstLine(failure.Error()))
 	return o

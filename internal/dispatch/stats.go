@@ -30,6 +30,17 @@ type Stats struct {
 	Wait    Histogram // from the receive to the call
 	Run     Histogram // the handler
 	Publish Histogram // from its answer until all of it is durable
+
+	// Latest is the last message that was given back for a while, be it that
+	// an attempt failed or that there was no place; zero if none was.
+	Latest GivenBack
+}
+
+// GivenBack is a message that comes again later.
+type GivenBack struct {
+	At, Next time.Time // when it was given back, and when it comes again
+	Failed   bool      // an attempt failed; else there was no place
+	Why      string
 }
 
 // counters are the figures that count up.
@@ -51,8 +62,16 @@ func (f *Flow) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.Calling, s.Waiting, s.Parked, s.Settling = f.called, len(f.placing), f.ready.n+f.waiting, f.settling
-	s.Away = f.away
+	s.Away, s.Latest = f.away, f.latest
 	return s
+}
+
+// gaveBack notes a message that comes again later.
+func (f *Flow) gaveBack(after time.Duration, failed bool, why string) {
+	now := time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.latest = GivenBack{At: now, Next: now.Add(after), Failed: failed, Why: why}
 }
 
 // Bounds are the upper bounds of the buckets of a Histogram; the last bucket,

@@ -3,6 +3,7 @@ package envelope_test
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -157,4 +158,26 @@ func FuzzAppendString(f *testing.F) {
 			t.Errorf("%q was read as %q", s, got)
 		}
 	})
+}
+
+// TestFirstReceive: a retry says when the message came first, and not now.
+func TestFirstReceive(t *testing.T) {
+	first := time.UnixMilli(1_700_000_000_123)
+	var got string
+	h := envelope.New(envelope.Config{Payload: runnel.PayloadSQSMessage, Function: &function{answer: func(in *runnel.Invocation) ([]runnel.Answer, error) {
+		got = string(in.Items[0].Payload)
+		return []runnel.Answer{{Format: runnel.FormatNone}}, nil
+	}}})
+	ctx := runnel.WithCall(t.Context(), &runnel.Call{Attempt: 2, Attempts: []int{2}, FirstReceived: []time.Time{first}})
+	place, err := h.Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Release()
+	if _, err := place.Call.Handle(ctx, []runnel.Message{{ID: "m", Body: []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"ApproximateFirstReceiveTimestamp":"1700000000123"`; !strings.Contains(got, want) {
+		t.Errorf("got %s, want it to have %s", got, want)
+	}
 }

@@ -22,9 +22,8 @@ import (
 //
 //   - ApproximateReceiveCount is the attempt: receives that were released again
 //     are not counted.
-//   - ApproximateFirstReceiveTimestamp is the time of this call, since nobody
-//     tells a function's first receive from its next. On a first attempt that is
-//     what it should be.
+//   - ApproximateFirstReceiveTimestamp is the time of this call where the source
+//     does not know when it delivered the message first.
 //   - The receipt handle names the call and the message and is good for nothing:
 //     the flow settles the message.
 //   - stringListValues and binaryListValues, which AWS leaves empty, are absent,
@@ -107,7 +106,7 @@ func (c *call) appendCommon(b []byte, n *names, of *runnel.Call, i int, m *runne
 	b = append(b, `","SenderId":`...)
 	b = appendString(b, m.Sender)
 	b = append(b, `,"ApproximateFirstReceiveTimestamp":"`...)
-	b = appendMillis(b, c.cfg.Now())
+	b = appendMillis(b, c.firstReceived(of, i))
 	b = append(b, '"')
 	if m.Key != "" {
 		b = appendString(append(b, `,"MessageGroupId":`...), m.Key)
@@ -119,6 +118,13 @@ func (c *call) appendCommon(b []byte, n *names, of *runnel.Call, i int, m *runne
 		b = appendString(append(b, `,"AWSTraceHeader":`...), string(trace))
 	}
 	return append(b, '}')
+}
+
+func (c *call) firstReceived(of *runnel.Call, i int) time.Time {
+	if i < len(of.FirstReceived) && !of.FirstReceived[i].IsZero() {
+		return of.FirstReceived[i]
+	}
+	return c.cfg.Now()
 }
 
 func appendMillis(b []byte, t time.Time) []byte {

@@ -46,7 +46,7 @@ func (k keys) Key(_ context.Context, id string) (auth.Key, error) {
 // queues is one queue, "images" of the account default, with ten messages.
 type queues struct{ purged int }
 
-func (q *queues) List(account string) []admin.Queue {
+func (q *queues) List(_ context.Context, account string) []admin.Queue {
 	if account != "default" {
 		return nil
 	}
@@ -173,7 +173,7 @@ func start(t *testing.T) *fixture {
 		Flows: &flows{paused: make(map[string]bool), made: map[string]runnel.Flow{
 			"default/resize-images": {Name: "resize-images", From: "queue:images", Call: "resize", RequeueDelay: 30 * time.Second},
 		}},
-		DeadLetters: dead{}, Applier: applier{}, Logs: f.logs, Stopping: f.stopping,
+		DeadLetters: dead{}, Applier: applier{}, Reloader: applier{}, Logs: f.logs, Stopping: f.stopping,
 	}
 	f.serve(t, door)
 	return f

@@ -43,6 +43,7 @@ type rule struct {
 var (
 	anyKey       = rule{maxBody: smallBody}
 	anyKeySends  = rule{maxBody: messageBody}
+	anyUploads   = rule{maxBody: archiveBody}
 	adminKey     = rule{maxBody: smallBody, admin: true}
 	adminUploads = rule{maxBody: archiveBody, admin: true}
 )

@@ -13,8 +13,15 @@ type Applier interface {
 	//
 	// Everything is checked before anything changes: an error that joins
 	// faults with a Location, or *runnel.FieldErrors, means that nothing was
-	// changed.
+	// changed. Functions, and other accounts, are for admins: else CodeDenied.
 	Apply(ctx context.Context, caller auth.Caller, spec Spec) ([]Change, error)
+}
+
+// Reloader is a server with a spec file of its own.
+type Reloader interface {
+	// Reload reads the file again, and makes the server what it says. The
+	// errors are those of Apply; CodeUnsupported where there is no file.
+	Reload(ctx context.Context) ([]Change, error)
 }
 
 // Spec is a spec file with the sources that it names.
@@ -71,6 +78,19 @@ func (d *Door) apply(ctx context.Context, caller auth.Caller, in *applyInput) (*
 	changes, err := d.Applier.Apply(ctx, caller, spec)
 	if err != nil {
 		return nil, fmt.Errorf("apply: %w", err)
+	}
+	out := new(applyAnswer)
+	out.Body.Changes = filled(changes)
+	return out, nil
+}
+
+func (d *Door) reload(ctx context.Context, _ auth.Caller, _ *struct{}) (*applyAnswer, error) {
+	if d.Reloader == nil {
+		return nil, unsupported("spec files")
+	}
+	changes, err := d.Reloader.Reload(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reload: %w", err)
 	}
 	out := new(applyAnswer)
 	out.Body.Changes = filled(changes)

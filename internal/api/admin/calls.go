@@ -27,7 +27,8 @@ func (a *api) calls() {
 
 	call(a, op(get, "/api/v1/version", "version", tagServer, "What the server is"), anyKey, d.version)
 	call(a, op(get, "/api/v1/stats", "stats", tagServer, "Numbers of flows, functions and queues"), anyKey, d.stats)
-	call(a, op(post, "/api/v1/apply", "apply", tagServer, "Make the server what a spec file says"), adminUploads, d.apply)
+	call(a, op(post, "/api/v1/apply", "apply", tagServer, "Make the server what a spec file says; functions need an admin key"), anyUploads, d.apply)
+	call(a, op(post, "/api/v1/reload", "reload", tagServer, "Read the server's own spec file again"), adminKey, d.reload)
 	call(a, streamed(op(get, "/api/v1/backup", "backup", tagServer, "A tar of all data"), mediaTar), adminKey, d.backup)
 	call(a, a.logsOp(), anyKey, d.logs)
 

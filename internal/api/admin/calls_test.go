@@ -80,7 +80,10 @@ func TestCalls(t *testing.T) {
 
 		{"apply", "POST", "apply", `{"name":"runnel.yaml","spec":"flows:","archives":{"default/resize":"` + archive + `"}}`, adminKey, 200, `{"changes":[{"kind":"function","name":"default/resize","action":"created","detail":"3 bytes"}]}`},
 		{"apply dry", "POST", "apply", `{"name":"runnel.yaml","spec":"flows:","dry_run":true}`, adminKey, 200, `"action":"unchanged"`},
-		{"apply with a standard key", "POST", "apply", `{"name":"runnel.yaml","spec":""}`, standardKey, 403, `"code":"denied"`},
+		{"apply of functions with a standard key", "POST", "apply", `{"name":"runnel.yaml","spec":"","archives":{"default/resize":"` + archive + `"}}`, standardKey, 403, `"code":"denied"`},
+		{"apply with a standard key", "POST", "apply", `{"name":"runnel.yaml","spec":""}`, standardKey, 200, `"changes":[`},
+		{"reload", "POST", "reload", ``, adminKey, 200, `{"changes":[{"kind":"flow","name":"x","action":"changed"}]}`},
+		{"reload with a standard key", "POST", "reload", ``, standardKey, 403, `"code":"denied"`},
 		{"apply with values", "POST", "apply", `{"name":"runnel.yaml","spec":"env","env":{"A":"a"},"files":{"f":"text"}}`, adminKey, 200, `{"changes":[{"kind":"queue","name":"a","action":"created","detail":"text"}]}`},
 		{"apply faults", "POST", "apply", `{"name":"runnel.yaml","spec":"faults"}`, adminKey, 400, `{"error":{"code":"invalid","message":"2 faults, the first: runnel.yaml:12: flows.x.batch.size: 1001 is not between 1 and 1000","faults":[{"path":"flows.x.batch.size","file":"runnel.yaml","line":12,"message":"1001 is not between 1 and 1000"},{"path":"flows.x.from","file":"runnel.yaml","line":14,"message":"there is no queue images"}]}}`},
 		{"apply one fault", "POST", "apply", `{"name":"runnel.yaml","spec":"one fault"}`, adminKey, 400, `"message":"runnel.yaml:3: flows.x: is not a flow","faults":[{"path":"flows.x","file":"runnel.yaml","line":3,"message":"is not a flow"}]`},

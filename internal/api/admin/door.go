@@ -43,6 +43,7 @@ type Door struct {
 	Flows        Flows
 	DeadLetters  DeadLetters
 	Applier      Applier
+	Reloader     Reloader
 	Logs         Logs
 
 	// Stopping is closed when the server begins to stop: it ends the streams

@@ -157,8 +157,12 @@ func faultsOf(err error, to []Fault) []Fault {
 	if at, ok := err.(located); ok {
 		fault := Fault{Message: err.Error()}
 		fault.File, fault.Line, fault.Path = at.Location()
+		// Without what the other fields say.
+		var field *runnel.FieldError
 		if cause := errors.Unwrap(err); cause != nil {
 			fault.Message = cause.Error()
+		} else if errors.As(err, &field) {
+			fault.Message = field.Err.Error()
 		}
 		return append(to, fault)
 	}

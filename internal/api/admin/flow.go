@@ -18,10 +18,11 @@ type Flows interface {
 	// Find returns one flow.
 	Find(ctx context.Context, account, name string) (Flow, error)
 	// Put creates the flow, or changes the one of that name; the old one
-	// drains first. It is CodeConflict if a spec file owns it, and
-	// CodeInvalid where it names what does not exist or the filter does not
-	// compile.
-	Put(ctx context.Context, account string, flow runnel.Flow) (Flow, error)
+	// drains first. It belongs to the caller's account; for others than
+	// admins functions of other accounts do not exist. It is CodeConflict if a
+	// spec file owns it, and CodeInvalid where it names what does not exist
+	// or the filter does not compile.
+	Put(ctx context.Context, caller auth.Caller, flow runnel.Flow) (Flow, error)
 	// Delete drains the flow and then removes it.
 	Delete(ctx context.Context, account, name string) error
 	// Pause stops or continues the intake of a flow. It is remembered across
@@ -87,7 +88,7 @@ type Explanation struct {
 
 // Reason is one thing that messages of a flow wait for.
 type Reason struct {
-	Code  string `json:"code" enum:"no_slot,order,back_off,paused,breaker,busy,source,sink,filter,empty"`
+	Code  string `json:"code" enum:"no_slot,session_limit,order,back_off,paused,draining,breaker,busy,settling,source,function,sink,settle,empty"`
 	Count int64  `json:"count" doc:"How many messages it holds up."`
 	Text  string `json:"text"`
 }
@@ -156,7 +157,7 @@ func (d *Door) putFlow(ctx context.Context, caller auth.Caller, in *putFlowInput
 	if err := errors.Join(named(&definition.Name, in.Flow), definition.Validate()); err != nil {
 		return nil, err
 	}
-	f, err := d.Flows.Put(ctx, caller.Account, definition)
+	f, err := d.Flows.Put(ctx, caller, definition)
 	return flowAnswerOf("put", f, err)
 }
 

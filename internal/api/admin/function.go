@@ -64,7 +64,7 @@ type WorkerCounts struct {
 // FunctionStats count since the server started.
 type FunctionStats struct {
 	Calls       uint64 `json:"calls"`
-	Errors      uint64 `json:"errors" doc:"Calls that the handler failed."`
+	Errors      uint64 `json:"errors" doc:"Calls that failed, in whatever way; the next three are among them."`
 	Timeouts    uint64 `json:"timeouts"`
 	Crashes     uint64 `json:"crashes"`
 	OutOfMemory uint64 `json:"out_of_memory"`

@@ -225,9 +225,10 @@ func (f *flows) Find(_ context.Context, account, name string) (admin.Flow, error
 	return f.find(account, name)
 }
 
-func (f *flows) Put(_ context.Context, account string, flow runnel.Flow) (admin.Flow, error) {
+func (f *flows) Put(_ context.Context, caller auth.Caller, flow runnel.Flow) (admin.Flow, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	account := caller.Account
 	if flow.Name == "owned" {
 		return admin.Flow{}, runnel.Errorf(runnel.CodeConflict, "flow owned is of runnel.yaml: apply that")
 	}
@@ -298,7 +299,14 @@ func (f *lineFault) Location() (file string, line int, path string) {
 // applier finds two faults in a spec that says "faults".
 type applier struct{}
 
-func (applier) Apply(_ context.Context, _ auth.Caller, spec admin.Spec) ([]admin.Change, error) {
+func (applier) Reload(context.Context) ([]admin.Change, error) {
+	return []admin.Change{{Kind: "flow", Name: "x", Action: "changed"}}, nil
+}
+
+func (applier) Apply(_ context.Context, caller auth.Caller, spec admin.Spec) ([]admin.Change, error) {
+	if len(spec.Archives) > 0 && !caller.Admin {
+		return nil, runnel.Errorf(runnel.CodeDenied, "functions need an admin key")
+	}
 	switch spec.Text {
 	case "faults":
 		return nil, fmt.Errorf("check: %w", errors.Join(

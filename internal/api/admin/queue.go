@@ -13,7 +13,7 @@ import (
 // exist is CodeNotFound.
 type Queues interface {
 	// List returns the queues of an account, by name.
-	List(account string) []Queue
+	List(ctx context.Context, account string) []Queue
 	// Peek returns up to most messages from position on, in their order, and
 	// whether there are more. It may return fewer than there are, but not
 	// none, and changes nothing.
@@ -90,9 +90,9 @@ type queuesAnswer struct {
 	}
 }
 
-func (d *Door) listQueues(_ context.Context, caller auth.Caller, _ *struct{}) (*queuesAnswer, error) {
+func (d *Door) listQueues(ctx context.Context, caller auth.Caller, _ *struct{}) (*queuesAnswer, error) {
 	out := new(queuesAnswer)
-	out.Body.Queues = filled(d.Queues.List(caller.Account))
+	out.Body.Queues = filled(d.Queues.List(ctx, caller.Account))
 	return out, nil
 }
 

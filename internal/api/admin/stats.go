@@ -56,7 +56,7 @@ func (d *Door) stats(ctx context.Context, caller auth.Caller, _ *struct{}) (*sta
 			out.Body.Functions = append(out.Body.Functions, NamedFunctionStats{f.Name, f.Stats})
 		}
 	}
-	for _, q := range d.Queues.List(caller.Account) {
+	for _, q := range d.Queues.List(ctx, caller.Account) {
 		out.Body.Queues = append(out.Body.Queues, NamedQueueStats{q.Name, q.Stats})
 	}
 	return out, nil

@@ -42,6 +42,10 @@ type Config struct {
 	// PublicURL begins the URLs of queues, as in "https://queues.example.com".
 	// Default: scheme and Host of the request that asks.
 	PublicURL string
+	// Guard is asked before the settings of a queue are changed, or the queue
+	// is removed: what a spec file declares, or a flow uses, is not to be
+	// changed by any client. Its error is the answer. Default: all may be.
+	Guard func(ctx context.Context, queue queue.Name, remove bool) error
 	// Log gets one line per request that failed by our fault. Default
 	// slog.Default.
 	Log *slog.Logger
@@ -56,6 +60,7 @@ type Door struct {
 	accounts  Accounts
 	region    string
 	publicURL string
+	guard     func(ctx context.Context, queue queue.Name, remove bool) error
 	log       *slog.Logger
 	calls     sync.Pool // of *call
 }
@@ -64,7 +69,10 @@ type Door struct {
 func New(c Config) *Door {
 	d := &Door{
 		queues: c.Queues, auth: c.Auth, accounts: c.Accounts, region: c.Region,
-		publicURL: strings.TrimRight(c.PublicURL, "/"), log: c.Log,
+		publicURL: strings.TrimRight(c.PublicURL, "/"), guard: c.Guard, log: c.Log,
+	}
+	if d.guard == nil {
+		d.guard = func(context.Context, queue.Name, bool) error { return nil }
 	}
 	if d.region == "" {
 		d.region = "us-east-1"

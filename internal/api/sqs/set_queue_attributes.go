@@ -8,7 +8,8 @@ import "github.com/runnel-io/runnel/internal/queue"
 // queue_attribute.go. All of them are changed or, if one is refused, none. An
 // empty RedrivePolicy, Policy or other kept attribute takes it away.
 //
-// Differences: it holds when it returns, at Amazon after up to 60 s. A longer
+// Differences: a queue that a spec file declares is refused, with AccessDenied. It
+// holds when it returns, at Amazon after up to 60 s. A longer
 // or shorter MessageRetentionPeriod holds for messages that are there, too.
 
 type setQueueAttributesInput struct {
@@ -39,6 +40,9 @@ func (c *call) setQueueAttributes(in *setQueueAttributesInput) (none, error) {
 		return none{}, err
 	}
 
+	if err := c.door.guard(c.r.Context(), q.Name(), false); err != nil {
+		return none{}, err
+	}
 	at := site{c.door, q.Name(), q.accountID}
 	return none{}, q.Configure(func(s *queue.Settings) error { return at.apply(s, in.Attributes) })
 }

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/api/admin"
+)
+
+// invokeWait is how long a caller waits for a worker.
+const invokeWait = 10 * time.Second
+
+// Invoke implements admin.Invocations.
+func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.InvokeRequest) (admin.InvokeAnswer, error) {
+	slots := a.flows.slots(account)
+	if !slots.TryTake() {
+		return admin.InvokeAnswer{}, runnel.Errorf(runnel.CodeLimit, "all calls that the account may have under way are taken (--session-limit)")
+	}
+	defer slots.Give()
+	out := admin.InvokeAnswer{Invocation: uuid.NewString()}
+	if h := a.functions.goHandler(ref); h != nil {
+		return a.invokeGo(ctx, h, out, in)
+	}
+	waiting, cancel := context.WithTimeout(ctx, invokeWait)
+	place, err := a.functions.set.Acquire(waiting, ref)
+	cancel()
+	if err != nil {
+		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+			return out, runnel.Errorf(runnel.CodeLimit, "no worker was free within %s: %v", invokeWait, err)
+		}
+		return out, err
+	}
+	defer place.Release()
+	out.Version = place.Version
+	if place.Timeout > 0 {
+		ctx, cancel = context.WithTimeout(ctx, place.Timeout)
+		defer cancel()
+	}
+	answers, err := place.Call.Invoke(ctx, &runnel.Invocation{
+		ID: out.Invocation, Format: in.Format,
+		Items: []runnel.Item{{Payload: in.Payload, Message: runnel.MessageID(out.Invocation), Attempt: 1, Trace: in.Trace}},
+	})
+	switch {
+	case err != nil:
+		return out, err
+	case len(answers) != 1:
+		return out, fmt.Errorf("invoke %s: %d answers", ref, len(answers))
+	case answers[0].Err != nil:
+		return out, answers[0].Err
+	}
+	out.Format, out.Payload = answers[0].Format, answers[0].Payload
+	return out, nil
+}
+
+// invokeGo calls a Go handler with a message.
+func (a functionAPI) invokeGo(ctx context.Context, h runnel.Handler, out admin.InvokeAnswer, in admin.InvokeRequest) (admin.InvokeAnswer, error) {
+	m := runnel.Message{ID: runnel.MessageID(out.Invocation), Body: in.Payload, Trace: in.Trace}
+	ctx = runnel.WithCall(ctx, &runnel.Call{Message: m.ID, Attempt: 1, Attempts: []int{1}, Invocation: out.Invocation})
+	results, err := handleGo(ctx, h, m)
+	switch {
+	case err != nil:
+		return out, goFailure(err)
+	case len(results) != 1:
+		return out, goFailure(fmt.Errorf("%d results for 1 message", len(results)))
+	case results[0].Err != nil:
+		return out, goFailure(results[0].Err)
+	case len(results[0].Out) == 0:
+		out.Format = runnel.FormatNone
+	default:
+		out.Format, out.Payload = runnel.FormatBytes, results[0].Out[0].Body
+	}
+	return out, nil
+}
+
+// handleGo calls a Go handler, whose panic is its failure.
+func handleGo(ctx context.Context, h runnel.Handler, m runnel.Message) (_ []runnel.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &runnel.FunctionError{Kind: runnel.KindError, Name: "panic", Message: fmt.Sprint(p), Stack: string(debug.Stack())}
+		}
+	}()
+	return h.Handle(ctx, []runnel.Message{m})
+}
+
+// goFailure is the error of a Go handler as a function's failure.
+func goFailure(err error) error {
+	var failure *runnel.FunctionError
+	var again *runnel.RetryError
+	var reject *runnel.RejectError
+	if errors.As(err, &failure) || errors.As(err, &again) || errors.As(err, &reject) {
+		return err
+	}
+	return &runnel.FunctionError{Kind: runnel.KindError, Message: err.Error()}
+}
