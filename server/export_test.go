@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/queue"
 )
 
 // NewHTTP returns the HTTP server of a server, with another handler.
@@ -15,6 +16,12 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 
 // FailStore does what the store does when a commit did not reach the disk.
 func (s *Server) FailStore(err error) { s.failed <- err }
+
+// DropQueue deletes a queue with its messages, whoever uses it: what no door
+// does.
+func (s *Server) DropQueue(account, name string) error {
+	return s.queues.Delete(queue.Name{Account: account, Queue: name})
+}
 
 // Logs are the lines that are kept.
 type Logs = logs

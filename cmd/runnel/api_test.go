@@ -98,7 +98,7 @@ const (
 		{"name": "default/resize", "owner_file": "runnel.yaml", "definition": {"name": "default/resize", "runtime": "python", "source": "./resize", "timeout": "30s", "workers": {"max": 4}, "env": {"TOKEN": "***"}},
 		 "live": "3f9c0d1e2a3b4c5d", "versions": [{"version": "3f9c0d1e2a3b4c5d", "created": "2026-01-02T03:04:05Z", "runtime": "python"}, {"version": "81aa", "created": "2026-01-01T00:00:00Z", "runtime": "python"}],
 		 "state": "no workers", "last_error": "SyntaxError: invalid syntax\n  line 2", "workers": {"min": 0, "max": 4, "idle": 1, "busy": 2, "starting": 0},
-		 "stats": {"calls": 12, "errors": 1, "timeouts": 2, "crashes": 3, "out_of_memory": 4, "starts": 5}, "limits": [{"name": "memory", "wanted": "64MiB", "in_force": true, "how": "RLIMIT_DATA"}]},
+		 "stats": {"calls": 12, "errors":10, "timeouts": 2, "crashes": 3, "out_of_memory": 4, "starts": 5}, "limits": [{"name": "memory", "wanted": "64MiB", "in_force": true, "how": "RLIMIT_DATA"}]},
 		{"name": "team/shrink", "owner_file": "", "definition": {"runtime": "exec"}, "live": "", "state": "starting", "workers": {"max": 2}, "stats": {}}]}`
 	flowAnswer = `{"name": "resize-images", "from": "queue:images", "call": "default/resize", "to": ["queue:thumbs"], "concurrency": 8, "batch": {"size": 10, "window": "20ms"}, "dead_letter": "queue:images-dead",
 		"owner_file": "runnel.yaml", "state": "running", "error": "", "version": "3f9c", "backlog": {"visible": 7, "in_flight": 3, "delayed": 1}, "features": ["leases", "one commit"],
@@ -126,7 +126,7 @@ func TestGet(t *testing.T) {
 		want []string
 	}{
 		{"get functions", []string{
-			"function        state       runtime  live          deployed  busy  idle  max  calls  errors  file",
+			"function        state       runtime  live          deployed  busy  idle  max  calls  failed  file",
 			"default/resize  no-workers  python   3f9c0d1e2a3b  -         2     1     4    12     10      runnel.yaml",
 			"team/shrink     starting    exec     -             -         0     0     2    0      0       -",
 		}},
@@ -195,7 +195,7 @@ func TestDescribe(t *testing.T) {
 			"live          3f9c0d1e2a3b4c5d",
 			"file          runnel.yaml",
 			"workers       2 busy, 1 idle, 0 starting; 0 to 4",
-			"calls         12: 1 errors, 2 timeouts, 3 crashes, 4 out of memory; 5 worker starts",
+			"calls         12, 10 of them failed: 2 by timeout, 3 by a crash, 4 out of memory; 5 worker starts",
 			"settings:",
 			"  env.TOKEN    ***",
 			"  runtime      python",
