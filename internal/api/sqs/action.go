@@ -13,14 +13,14 @@ type input interface {
 
 // output is what an action returns.
 type output interface {
-	// appendJSON appends the body of the answer.
-	appendJSON(b []byte) []byte
+	// encode writes the members of the answer.
+	encode(e *encoder)
 }
 
 // none is the output of actions that only succeed: an empty body.
 type none struct{}
 
-func (none) appendJSON(b []byte) []byte { return b }
+func (none) encode(*encoder) {}
 
 // actions are the 23 actions of Amazon SQS.
 var actions = map[string]handler{
@@ -60,7 +60,7 @@ type inputOf[In any] interface {
 func on[In any, P inputOf[In], Out output](run func(*call, P) (Out, error)) handler {
 	return func(c *call) (output, error) {
 		in := P(new(In))
-		if err := decode(c.body, in); err != nil {
+		if err := c.decode(in); err != nil {
 			return nil, err
 		}
 		return run(c, in)

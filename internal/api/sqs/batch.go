@@ -72,32 +72,31 @@ func fail(id string, err error) (failedEntry, error) {
 // batchOutput is what DeleteMessageBatch and ChangeMessageVisibilityBatch
 // return.
 type batchOutput struct {
+	each       string // what an entry of Successful is called in XML
 	Successful []string
 	Failed     []failedEntry
 }
 
-func (out *batchOutput) appendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = appendList(b, "Successful", len(out.Successful), func(b []byte, i int) []byte {
-		return append(appendField(append(b, '{'), "Id", out.Successful[i]), '}')
-	})
-	return append(appendFailed(b, out.Failed), '}')
+func (out *batchOutput) encode(e *encoder) {
+	e.list("Successful", out.each, len(out.Successful), func(i int) { e.field("Id", out.Successful[i]) })
+	e.failed(out.Failed)
 }
 
-func appendFailed(b []byte, failed []failedEntry) []byte {
-	return appendList(b, "Failed", len(failed), func(b []byte, i int) []byte {
+// failed writes the entries of a batch that failed.
+func (e *encoder) failed(failed []failedEntry) {
+	e.list("Failed", "BatchResultErrorEntry", len(failed), func(i int) {
 		f := &failed[i]
-		b = appendField(append(b, '{'), "Id", f.ID)
-		b = appendField(b, "Code", f.query)
-		b = appendField(b, "Message", f.message)
-		return append(b, `,"SenderFault":true}`...)
+		e.field("Id", f.ID)
+		e.field("Code", f.query)
+		e.field("Message", f.message)
+		e.truth("SenderFault", true)
 	})
 }
 
 // settleEntries runs a batch over receipt handles. handles are those of the
 // entries; run does the good ones at once and returns an error or nil for each
-// of them, in their order.
-func settleEntries(ids, handles []string, check func(i int) error, run func(entries []int, receipts []queue.Receipt) []error) (*batchOutput, error) {
+// of them, in their order. each is what a good entry is called in XML.
+func settleEntries(each string, ids, handles []string, check func(i int) error, run func(entries []int, receipts []queue.Receipt) []error) (*batchOutput, error) {
 	errs := make([]error, len(ids))
 	entries := make([]int, 0, len(ids))
 	receipts := make([]queue.Receipt, 0, len(ids))
@@ -115,7 +114,7 @@ func settleEntries(ids, handles []string, check func(i int) error, run func(entr
 			errs[entries[n]] = err
 		}
 	}
-	out := new(batchOutput)
+	out := &batchOutput{each: each}
 	for i, err := range errs {
 		if err == nil {
 			out.Successful = append(out.Successful, ids[i])

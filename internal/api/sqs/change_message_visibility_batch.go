@@ -53,7 +53,7 @@ func (c *call) changeMessageVisibilityBatch(in *changeMessageVisibilityBatchInpu
 		return nil, err
 	}
 
-	return settleEntries(in.ids, in.handles,
+	return settleEntries("ChangeMessageVisibilityBatchResultEntry", in.ids, in.handles,
 		func(i int) error {
 			if !in.timeouts[i].given {
 				return missing("VisibilityTimeout")

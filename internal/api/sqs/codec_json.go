@@ -20,33 +20,51 @@ var (
 	allowPost   = []string{http.MethodPost}
 )
 
-// route returns the handler of the action that the request names, nil if there
-// is no such action, or why the request is none of this door's.
-func (c *call) route() (handler, error) {
-	path := c.r.URL.Path
-	switch {
+// route finds out which protocol a request speaks, and which action it names
+// if the header says it; or it says why the request is none of this door's.
+func (c *call) route() error {
+	c.query = isQuery(c.r)
+	c.enc.xml = c.query
+	switch path := c.r.URL.Path; {
 	case path != "/" && !isQueuePath(path):
-		return nil, invalidAddress.says("There is nothing at %.80q. Amazon SQS is served at POST / and at the URLs of queues, POST /ACCOUNT/QUEUE; GET / says what else is here.", path)
-	case c.isQuery():
-		return nil, unsupportedOperation.says("The query protocol of Amazon SQS is not supported by this release of Runnel. Use an SDK that speaks AWS JSON 1.0: boto3 from 1.28.82, AWS CLI from 1.29.82 or 2.13.33, other SDKs from November 2023 on.")
+		return invalidAddress.says("There is nothing at %.80q. Amazon SQS is served at POST / and at the URLs of queues, POST /ACCOUNT/QUEUE; GET / says what else is here.", path)
+	case c.r.Method == http.MethodGet && c.query:
+		return nil
 	case c.r.Method != http.MethodPost:
-		return nil, methodNotAllowed.says("This is Amazon SQS, which takes POST and not %.20q. Point an AWS SDK, or aws --endpoint-url, at this server.", c.r.Method)
+		return methodNotAllowed.says("This is Amazon SQS, which takes POST and not %.20q. Point an AWS SDK, or aws --endpoint-url, at this server.", c.r.Method)
+	case c.query:
+		return nil
 	}
 	target := c.r.Header.Get("X-Amz-Target")
 	action, ok := strings.CutPrefix(target, "AmazonSQS.")
 	switch {
 	case target == "":
-		return nil, unknownOperation.says("The request names no action: the header X-Amz-Target is missing, as in X-Amz-Target: AmazonSQS.SendMessage.")
+		return unknownOperation.says("The request names no action: the header X-Amz-Target is missing, as in X-Amz-Target: AmazonSQS.SendMessage.")
 	case !ok:
-		return nil, unknownOperation.says("The action %.80q is not one of Amazon SQS: want X-Amz-Target: AmazonSQS.ACTION.", target)
+		return unknownOperation.says("The action %.80q is not one of Amazon SQS: want X-Amz-Target: AmazonSQS.ACTION.", target)
 	}
 	c.action = action
-	return actions[action], nil
+	return nil
+}
+
+// decode reads the parameters of an action.
+func (c *call) decode(in input) error {
+	if c.query {
+		return decodeForm(c.form, in)
+	}
+	return decode(c.body, in)
 }
 
 // respond answers a request that was served.
 func (c *call) respond(w http.ResponseWriter, out output) {
-	c.out = out.appendJSON(c.out[:0])
+	if c.query {
+		c.respondXML(out)
+		c.write(w, http.StatusOK, contentXML)
+		return
+	}
+	if _, nothing := out.(none); !nothing {
+		c.enc.object(out)
+	}
 	c.write(w, http.StatusOK, contentJSON)
 }
 
@@ -60,18 +78,20 @@ func (c *call) refuse(w http.ResponseWriter, err error) {
 	if f.status == http.StatusMethodNotAllowed {
 		h["Allow"] = allowPost
 	}
-	if c.isQuery() {
-		c.out = appendErrorXML(c.out[:0], f, c.id)
+	if c.query {
+		c.refuseXML(f)
 		c.write(w, f.status, contentXML)
 		return
 	}
 	h["X-Amzn-Query-Error"] = []string{f.query + ";" + f.fault()}
-	b := append(c.out[:0], `{"__type":`...)
-	b = appendString(b, f.shape)
-	b = append(b, `,"message":`...)
-	b = appendString(b, f.message)
-	c.out = append(b, '}')
+	c.enc.object(f)
 	c.write(w, f.status, contentJSON)
+}
+
+// encode writes an error's members.
+func (f *failure) encode(e *encoder) {
+	e.field("__type", f.shape)
+	e.field("message", f.message)
 }
 
 // fault is whose fault it was.
@@ -82,16 +102,16 @@ func (f *failure) fault() string {
 	return "Receiver"
 }
 
-// write sends c.out. That the client has gone is no error of anybody's.
+// write sends the answer. That the client has gone is no error of anybody's.
 func (c *call) write(w http.ResponseWriter, status int, contentType []string) {
 	h := w.Header()
 	h["X-Amzn-Requestid"] = []string{c.id}
 	h["Content-Type"] = contentType
-	if len(c.out) > 2048 { // below, net/http knows the length by itself
-		h["Content-Length"] = []string{strconv.Itoa(len(c.out))}
+	if len(c.enc.b) > 2048 { // below, net/http knows the length by itself
+		h["Content-Length"] = []string{strconv.Itoa(len(c.enc.b))}
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(c.out)
+	_, _ = w.Write(c.enc.b)
 }
 
 // newRequestID returns a random UUID. It is for finding one's request in a

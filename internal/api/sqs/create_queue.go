@@ -41,9 +41,7 @@ func (in *createQueueInput) parameter(d *decoder, name []byte) bool {
 // queueURLOutput is what CreateQueue and GetQueueUrl return.
 type queueURLOutput struct{ QueueURL string }
 
-func (out queueURLOutput) appendJSON(b []byte) []byte {
-	return append(appendField(append(b, '{'), "QueueUrl", out.QueueURL), '}')
-}
+func (out queueURLOutput) encode(e *encoder) { e.field("QueueUrl", out.QueueURL) }
 
 func (c *call) createQueue(in *createQueueInput) (out queueURLOutput, err error) {
 	if in.QueueName == "" {

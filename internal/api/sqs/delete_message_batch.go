@@ -52,7 +52,7 @@ func (c *call) deleteMessageBatch(in *deleteMessageBatchInput) (*batchOutput, er
 		return nil, err
 	}
 
-	return settleEntries(in.ids, in.handles,
+	return settleEntries("DeleteMessageBatchResultEntry", in.ids, in.handles,
 		func(int) error { return nil },
 		func(entries []int, receipts []queue.Receipt) []error {
 			errs := q.Delete(receipts)

@@ -1,5 +1,6 @@
 // Package sqs is the Amazon SQS door: the actions of Amazon SQS, for clients
-// that speak AWS JSON 1.0, over the queues of package queue.
+// that speak AWS JSON 1.0 or the older query protocol, over the queues of
+// package queue.
 //
 // # The way of a request
 //
@@ -7,8 +8,11 @@
 //
 // An action is one file, named as in the Amazon SQS API reference. Its header
 // says what is supported, the limits, and where we differ. It works on an input
-// and an output struct and knows nothing of the wire: that is codec_json.go,
-// and will be the query protocol's file. Every refusal is one row of error.go.
+// and an output struct and knows nothing of the wire. The input takes its
+// parameters from a decoder, which reads a JSON document (decoder.go) or a form
+// (form.go) in the same shape; the output tells its members to an encoder, which
+// writes JSON or XML. What is around them is in codec_json.go and
+// codec_query.go. Every refusal is one row of error.go.
 //
 // # Buffers
 //

@@ -51,7 +51,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Door is the HTTP handler for POST / and POST /{account}/{queue}. It stands
+// Door is the HTTP handler for POST / and POST /{account}/{queue}, and for GET
+// in the query protocol. It stands
 // behind a mux as its fallback: it answers everything else with an error of
 // its own shape that says what is here.
 type Door struct {
@@ -92,17 +93,19 @@ type call struct {
 	caller auth.Caller
 	id     string // of the request
 	body   []byte
-	out    []byte
+	query  bool   // it is in the query protocol
+	form   *param // and these are its parameters
+	enc    encoder
 }
 
 func (c *call) free() {
 	if cap(c.body) > maxKept {
 		c.body = nil
 	}
-	if cap(c.out) > maxKept {
-		c.out = nil
+	if cap(c.enc.b) > maxKept {
+		c.enc.b = nil
 	}
-	*c = call{door: c.door, body: c.body[:0], out: c.out[:0]}
+	*c = call{door: c.door, body: c.body[:0], enc: encoder{b: c.enc.b[:0]}}
 	c.door.calls.Put(c)
 }
 
@@ -127,7 +130,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve does what a request asks for. The caller is known before anything
 // else is looked at that depends on what there is.
 func (c *call) serve() (output, error) {
-	run, err := c.route()
+	err := c.route()
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +140,12 @@ func (c *call) serve() (output, error) {
 	if c.caller, err = c.door.auth.Verify(c.r, c.body, "sqs"); err != nil {
 		return nil, err
 	}
+	if c.query {
+		if err := c.readForm(); err != nil {
+			return nil, err
+		}
+	}
+	run := actions[c.action]
 	if run == nil {
 		return nil, unknownOperation.says("The action %.80q is not one of Amazon SQS.", c.action)
 	}

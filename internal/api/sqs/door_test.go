@@ -466,28 +466,6 @@ func TestOtherRequests(t *testing.T) {
 	}
 }
 
-func TestQueryProtocolIsRefusedInItsShape(t *testing.T) {
-	e := newEnv(t, nil)
-	form := e.request(t.Context(), "", "Action=ListQueues&Version=2012-11-05")
-	form.Header.Del("X-Amz-Target")
-	form.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
-	get, err := http.NewRequestWithContext(t.Context(), "GET", e.server.URL+"/000000000000/q?Action=ReceiveMessage", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range []*http.Request{form, get} {
-		a := e.send(r)
-		id := a.header.Get("x-amzn-RequestId")
-		want := `<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/"><Error><Type>Sender</Type>` +
-			`<Code>AWS.SimpleQueueService.UnsupportedOperation</Code><Message>The query protocol of Amazon SQS is not supported by this release of Runnel. ` +
-			`Use an SDK that speaks AWS JSON 1.0: boto3 from 1.28.82, AWS CLI from 1.29.82 or 2.13.33, other SDKs from November 2023 on.</Message>` +
-			`<Detail/></Error><RequestId>` + id + `</RequestId></ErrorResponse>`
-		if a.status != 400 || a.body != want || a.header.Get("Content-Type") != "text/xml" || !uuid.MatchString(id) {
-			t.Errorf("%s: got %d %v\n%s\nwant\n%s", r.Method, a.status, a.header, a.body, want)
-		}
-	}
-}
-
 func TestTooLargeRequest(t *testing.T) {
 	e := newEnv(t, nil)
 	e.create("q", nil)

@@ -54,6 +54,8 @@ var (
 	malformedInput        = &kind{common + "SerializationException", "MalformedInput", http.StatusBadRequest}
 	unknownOperation      = &kind{common + "UnknownOperationException", "InvalidAction", http.StatusBadRequest}
 	methodNotAllowed      = &kind{common + "UnknownOperationException", "InvalidAction", http.StatusMethodNotAllowed}
+	missingAction         = &kind{common + "MissingActionException", "MissingAction", http.StatusBadRequest}
+	noSuchVersion         = &kind{common + "InvalidVersionException", "NoSuchVersion", http.StatusBadRequest}
 	tooLarge              = &kind{common + "RequestEntityTooLargeException", "RequestEntityTooLarge", http.StatusRequestEntityTooLarge}
 	accessDenied          = &kind{common + "AccessDeniedException", "AccessDenied", http.StatusForbidden}
 	unrecognizedClient    = &kind{common + "UnrecognizedClientException", "InvalidClientTokenId", http.StatusForbidden}

@@ -27,10 +27,8 @@ func (in *getQueueAttributesInput) parameter(d *decoder, name []byte) bool {
 
 type getQueueAttributesOutput struct{ Attributes []pair }
 
-func (out getQueueAttributesOutput) appendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = appendPairs(b, "Attributes", out.Attributes)
-	return append(b, '}')
+func (out getQueueAttributesOutput) encode(e *encoder) {
+	e.pairs("Attributes", "Attribute", "Name", out.Attributes)
 }
 
 func (c *call) getQueueAttributes(in *getQueueAttributesInput) (out getQueueAttributesOutput, err error) {

@@ -239,18 +239,23 @@ func FuzzOutput(f *testing.F) {
 			{&sendMessageOutput{s}, wantSent},
 			{&sendMessageBatchOutput{[]sentEntry{{name, s}}, nil}, map[string]any{"Successful": []any{wantEntry}}},
 			{&sendMessageBatchOutput{nil, failed}, map[string]any{"Failed": wantFailed}},
-			{&batchOutput{[]string{id, name}, failed}, map[string]any{"Successful": []any{map[string]any{"Id": valid(id)}, map[string]any{"Id": valid(name)}}, "Failed": wantFailed}},
+			{&batchOutput{"x", []string{id, name}, failed}, map[string]any{"Successful": []any{map[string]any{"Id": valid(id)}, map[string]any{"Id": valid(name)}}, "Failed": wantFailed}},
 			{queueURLOutput{id}, map[string]any{"QueueUrl": valid(id)}},
 			{listQueuesOutput{[]string{id, body}, name + "x"}, map[string]any{"QueueUrls": []any{valid(id), valid(body)}, "NextToken": valid(name + "x")}},
 			{getQueueAttributesOutput{[]pair{{"a", id}}}, map[string]any{"Attributes": map[string]any{"a": valid(id)}}},
 		} {
-			text := test.out.appendJSON(nil)
+			var e encoder
+			if _, nothing := test.out.(none); !nothing {
+				e.object(test.out)
+			}
+			text := e.b
 			if test.want == nil {
 				if len(text) > 0 {
 					t.Errorf("%T: got %q", test.out, text)
 				}
 				continue
 			}
+			checkXML(t, test.out)
 			var got map[string]any
 			if err := json.Unmarshal(text, &got); err != nil {
 				t.Fatalf("%T: %q: %v", test.out, text, err)

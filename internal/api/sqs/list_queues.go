@@ -39,13 +39,9 @@ type listQueuesOutput struct {
 	NextToken string
 }
 
-func (out listQueuesOutput) appendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = appendList(b, "QueueUrls", len(out.QueueURLs), func(b []byte, i int) []byte { return appendString(b, out.QueueURLs[i]) })
-	if out.NextToken != "" {
-		b = appendField(b, "NextToken", out.NextToken)
-	}
-	return append(b, '}')
+func (out listQueuesOutput) encode(e *encoder) {
+	e.strings("QueueUrls", "QueueUrl", out.QueueURLs)
+	e.optional("NextToken", out.NextToken)
 }
 
 func (c *call) listQueues(in *listQueuesInput) (out listQueuesOutput, err error) {

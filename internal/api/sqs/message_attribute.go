@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/md5"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
@@ -221,19 +220,28 @@ func isText[T string | []byte](s T) bool {
 		if len(s) == 0 {
 			return true
 		}
-		c, size := s[0], 1
-		switch {
-		case c >= utf8.RuneSelf:
-			var r rune
-			r, size = utf8.DecodeRuneInString(string(s[:min(len(s), utf8.UTFMax)]))
-			if r == utf8.RuneError && size == 1 || r == 0xFFFE || r == 0xFFFF {
-				return false
-			}
-		case c < ' ' && c != '\t' && c != '\n' && c != '\r':
+		size := runeOfText(s)
+		if size == 0 {
 			return false
 		}
 		s = s[size:]
 	}
+}
+
+// runeOfText returns the bytes of the first character of s, which is not
+// empty, or 0 if no message may have it.
+func runeOfText[T string | []byte](s T) int {
+	if c := s[0]; c < utf8.RuneSelf {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return 0
+		}
+		return 1
+	}
+	r, size := utf8.DecodeRuneInString(string(s[:min(len(s), utf8.UTFMax)]))
+	if r == utf8.RuneError && size == 1 || r == 0xFFFE || r == 0xFFFF {
+		return 0
+	}
+	return size
 }
 
 // digest is an MD5, in hex.
@@ -310,25 +318,43 @@ func (f attributeFilter) filter(as []runnel.Attribute) []runnel.Attribute {
 	return slices.CompactFunc(out, func(a, b runnel.Attribute) bool { return a.Name == b.Name })
 }
 
-// appendMessageAttributes appends MessageAttributes, unless there are none.
-func appendMessageAttributes(b []byte, as []runnel.Attribute) []byte {
+// messageAttributes writes MessageAttributes, unless there are none.
+func (e *encoder) messageAttributes(as []runnel.Attribute) {
 	if len(as) == 0 {
-		return b
+		return
 	}
-	b = append(appendMember(b, "MessageAttributes"), '{')
+	const name, each = "MessageAttributes", "MessageAttribute"
+	if !e.xml {
+		e.member(name)
+		e.b = append(e.b, '{')
+	}
 	for i := range as {
 		a := &as[i]
-		if i > 0 {
-			b = append(b, ',')
+		switch {
+		case e.xml:
+			e.member(each)
+			e.field("Name", a.Name)
+			e.member("Value")
+		default:
+			if i > 0 {
+				e.b = append(e.b, ',')
+			}
+			e.b = append(appendString(e.b, a.Name), ':', '{')
 		}
-		b = append(appendString(b, a.Name), `:{`...)
 		if isBinary(a.Type) {
-			b = append(appendMember(b, "BinaryValue"), '"')
-			b = append(base64.StdEncoding.AppendEncode(b, a.Value), '"')
+			e.binary("BinaryValue", a.Value)
 		} else {
-			b = appendField(b, "StringValue", a.Value)
+			e.text("StringValue", a.Value)
 		}
-		b = append(appendField(b, "DataType", a.Type), '}')
+		e.field("DataType", a.Type)
+		if e.xml {
+			e.end("Value")
+			e.end(each)
+		} else {
+			e.b = append(e.b, '}')
+		}
 	}
-	return append(b, '}')
+	if !e.xml {
+		e.b = append(e.b, '}')
+	}
 }

@@ -28,7 +28,8 @@ import (
 // there are (Amazon asks a part of its servers in a short poll). SenderId is
 // the 12-digit id of the account that sent. The ApproximateReceiveCount of a
 // dead letter begins anew, at Amazon it goes on. What a flow stored and is not
-// UTF-8 is returned with U+FFFD in its place, and the MD5 is of that. A
+// UTF-8, or what XML cannot hold where the answer is XML, is returned with U+FFFD
+// in its place, and the MD5 is of that. A
 // ReceiveRequestAttemptId is refused, as on any standard queue.
 
 const maxReceived = 10
@@ -172,21 +173,17 @@ type received struct {
 
 type receiveMessageOutput struct{ Messages []received }
 
-func (out *receiveMessageOutput) appendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = appendList(b, "Messages", len(out.Messages), func(b []byte, i int) []byte {
+func (out *receiveMessageOutput) encode(e *encoder) {
+	e.list("Messages", "Message", len(out.Messages), func(i int) {
 		m := &out.Messages[i]
-		b = appendField(append(b, '{'), "MessageId", string(m.MessageID))
-		b = appendField(b, "ReceiptHandle", m.ReceiptHandle)
-		b = appendField(b, "MD5OfBody", m.MD5OfBody[:])
-		b = appendField(b, "Body", m.Body)
-		b = appendPairs(b, "Attributes", m.Attributes)
-		if m.MD5OfMessageAttributes != "" {
-			b = appendField(b, "MD5OfMessageAttributes", m.MD5OfMessageAttributes)
-		}
-		return append(appendMessageAttributes(b, m.MessageAttributes), '}')
+		e.field("MessageId", string(m.MessageID))
+		e.field("ReceiptHandle", m.ReceiptHandle)
+		e.text("MD5OfBody", m.MD5OfBody[:])
+		e.text("Body", m.Body)
+		e.pairs("Attributes", "Attribute", "Name", m.Attributes)
+		e.optional("MD5OfMessageAttributes", m.MD5OfMessageAttributes)
+		e.messageAttributes(m.MessageAttributes)
 	})
-	return append(b, '}')
 }
 
 // check refuses parameters that no queue takes.
@@ -252,6 +249,14 @@ func (c *call) receiveMessage(in *receiveMessageInput) (*receiveMessageOutput, e
 			body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
 		}
 		attributes := in.MessageAttributeNames.filter(d.Attributes)
+		if c.query {
+			body = xmlText(body)
+			for i := range attributes {
+				if a := &attributes[i]; !isBinary(a.Type) {
+					a.Value = xmlText(a.Value)
+				}
+			}
+		}
 		out.Messages[i] = received{
 			MessageID:              d.ID,
 			ReceiptHandle:          d.Handle.(queue.Receipt).String(),

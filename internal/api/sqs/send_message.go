@@ -146,22 +146,14 @@ func (m *message) parse(sender string) (stored runnel.Message, s sent, err error
 	return stored, s, nil
 }
 
-func (s *sent) appendMembers(b []byte) []byte {
-	b = appendField(b, "MD5OfMessageBody", s.MD5OfMessageBody[:])
-	if s.MD5OfMessageAttributes != "" {
-		b = appendField(b, "MD5OfMessageAttributes", s.MD5OfMessageAttributes)
-	}
-	if s.MD5OfMessageSystemAttributes != "" {
-		b = appendField(b, "MD5OfMessageSystemAttributes", s.MD5OfMessageSystemAttributes)
-	}
-	return appendField(b, "MessageId", string(s.MessageID))
+func (s *sent) encode(e *encoder) {
+	e.text("MD5OfMessageBody", s.MD5OfMessageBody[:])
+	e.optional("MD5OfMessageAttributes", s.MD5OfMessageAttributes)
+	e.optional("MD5OfMessageSystemAttributes", s.MD5OfMessageSystemAttributes)
+	e.field("MessageId", string(s.MessageID))
 }
 
 type sendMessageOutput struct{ sent }
-
-func (out *sendMessageOutput) appendJSON(b []byte) []byte {
-	return append(out.appendMembers(append(b, '{')), '}')
-}
 
 func (c *call) sendMessage(in *sendMessageInput) (*sendMessageOutput, error) {
 	q, err := c.queueAt(in.QueueURL)

@@ -59,13 +59,13 @@ type sentEntry struct {
 	sent
 }
 
-func (out *sendMessageBatchOutput) appendJSON(b []byte) []byte {
-	b = append(b, '{')
-	b = appendList(b, "Successful", len(out.Successful), func(b []byte, i int) []byte {
+func (out *sendMessageBatchOutput) encode(e *encoder) {
+	e.list("Successful", "SendMessageBatchResultEntry", len(out.Successful), func(i int) {
 		s := &out.Successful[i]
-		return append(s.appendMembers(appendField(append(b, '{'), "Id", s.ID)), '}')
+		e.field("Id", s.ID)
+		s.encode(e)
 	})
-	return append(appendFailed(b, out.Failed), '}')
+	e.failed(out.Failed)
 }
 
 func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOutput, error) {

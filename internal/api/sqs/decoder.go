@@ -12,9 +12,10 @@ const (
 	maxElements = 1000 // of a list or a map that is kept
 )
 
-// decoder reads one JSON document, front to back, without a picture of it:
-// each value is read by who knows what it should be. After a fault err is set,
-// and all that is read later is empty.
+// decoder reads the parameters of an action: one JSON document, front to back,
+// without a picture of it, or a form (form.go). Each value is read by who knows
+// what it should be. After a fault err is set, and all that is read later is
+// empty.
 //
 // Texts are parts of the buffer, unescaped in place. They need not be valid
 // UTF-8: half a surrogate pair (\ud800) becomes three bytes that are not, and
@@ -24,6 +25,9 @@ type decoder struct {
 	pos   int
 	depth int
 	err   error
+
+	form bool
+	at   *param // of a form, what is read next
 }
 
 // decode reads a body, which it changes, into in. An empty body is an empty
@@ -49,6 +53,9 @@ func decode(body []byte, in input) error {
 
 // fail notes a fault, unless there is one, at the place of reading.
 func (d *decoder) fail(what string) {
+	if d.err == nil && d.form {
+		d.err = malformedInput.says("The value of the parameter %.80s is not as expected: %s.", d.at.name, what)
+	}
 	if d.err == nil {
 		d.err = malformedInput.says("The request's body is not as expected at byte %d: %s.", d.pos, what)
 	}
@@ -97,6 +104,10 @@ func (d *decoder) enter() bool {
 
 // object reads an object, or null: member reads the value of each member.
 func (d *decoder) object(member func(name []byte)) {
+	if d.form {
+		d.members(member)
+		return
+	}
 	if d.word("null") {
 		return
 	}
@@ -127,6 +138,10 @@ func (d *decoder) object(member func(name []byte)) {
 
 // list reads a list, or null: element reads each element.
 func (d *decoder) list(element func()) {
+	if d.form {
+		d.elements(element)
+		return
+	}
 	if d.word("null") {
 		return
 	}
@@ -148,6 +163,9 @@ func (d *decoder) list(element func()) {
 
 // skip passes any value.
 func (d *decoder) skip() {
+	if d.form {
+		return
+	}
 	switch d.peek() {
 	case '{':
 		d.object(func([]byte) { d.skip() })
@@ -161,6 +179,12 @@ func (d *decoder) skip() {
 // text reads a string, and nil for null. Like AWS it takes a number or a
 // boolean for one, as it is written.
 func (d *decoder) text() []byte {
+	if d.form {
+		if d.at.value == nil && len(d.at.params) > 0 {
+			d.fail("want a text")
+		}
+		return d.at.value
+	}
 	switch c := d.peek(); {
 	case c == '"':
 		return d.quoted()
@@ -216,6 +240,9 @@ type number struct {
 
 // number reads an integer of 32 bits; null is not given.
 func (d *decoder) number() number {
+	if d.form {
+		return d.formNumber()
+	}
 	switch c := d.peek(); {
 	case c == '"':
 		d.fail("STRING_VALUE can not be converted to an Integer")
@@ -285,7 +312,7 @@ type pair struct{ name, value string }
 // pairs reads an object whose values are strings. Those that are null are
 // left out; given is false if the whole is null.
 func (d *decoder) pairs() (out []pair, given bool) {
-	given = d.peek() == '{'
+	given = d.form || d.peek() == '{'
 	d.object(func(name []byte) {
 		if len(out) == maxElements {
 			d.fail("the map is too large")
