@@ -24,6 +24,7 @@ func (none) encode(*encoder) {}
 
 // actions are the 23 actions of Amazon SQS.
 var actions = map[string]handler{
+	"AddPermission":                on((*call).addPermission),
 	"ChangeMessageVisibility":      on((*call).changeMessageVisibility),
 	"ChangeMessageVisibilityBatch": on((*call).changeMessageVisibilityBatch),
 	"CreateQueue":                  on((*call).createQueue),
@@ -32,22 +33,21 @@ var actions = map[string]handler{
 	"DeleteQueue":                  on((*call).deleteQueue),
 	"GetQueueAttributes":           on((*call).getQueueAttributes),
 	"GetQueueUrl":                  on((*call).getQueueURL),
+	"ListDeadLetterSourceQueues":   on((*call).listDeadLetterSourceQueues),
+	"ListQueueTags":                on((*call).listQueueTags),
 	"ListQueues":                   on((*call).listQueues),
 	"PurgeQueue":                   on((*call).purgeQueue),
 	"ReceiveMessage":               on((*call).receiveMessage),
+	"RemovePermission":             on((*call).removePermission),
 	"SendMessage":                  on((*call).sendMessage),
 	"SendMessageBatch":             on((*call).sendMessageBatch),
 	"SetQueueAttributes":           on((*call).setQueueAttributes),
+	"TagQueue":                     on((*call).tagQueue),
+	"UntagQueue":                   on((*call).untagQueue),
 
-	"AddPermission":              notYet,
-	"CancelMessageMoveTask":      notYet,
-	"ListDeadLetterSourceQueues": notYet,
-	"ListMessageMoveTasks":       notYet,
-	"ListQueueTags":              notYet,
-	"RemovePermission":           notYet,
-	"StartMessageMoveTask":       notYet,
-	"TagQueue":                   notYet,
-	"UntagQueue":                 notYet,
+	"CancelMessageMoveTask": notYet,
+	"ListMessageMoveTasks":  notYet,
+	"StartMessageMoveTask":  notYet,
 }
 
 // inputOf is a pointer to an In, and an input.

@@ -1,22 +1,17 @@
 package sqs
 
-import (
-	"unicode/utf8"
-
-	"github.com/runnel-io/runnel/internal/queue"
-)
+import "github.com/runnel-io/runnel/internal/queue"
 
 // CreateQueue
 //
 // Parameters: QueueName, Attributes, tags (or Tags). All attributes of standard
-// queues are taken; see queue_attribute.go. At most 50 tags, of 1 to 128 and 0
-// to 256 characters.
+// queues are taken; see queue_attribute.go. For tags see TagQueue.
 //
 // A queue that exists already, with the same values of the attributes that are
 // given, is returned; with others, it is QueueNameExists.
 //
 // Differences: no FIFO queues. The name of a deleted queue can be used at once,
-// at Amazon after 60 s. Tags are kept; there is no action yet that returns them.
+// at Amazon after 60 s. The tags of a queue that exists are not compared.
 
 type createQueueInput struct {
 	QueueName  string
@@ -56,7 +51,7 @@ func (c *call) createQueue(in *createQueueInput) (out queueURLOutput, err error)
 	if err := q.apply(&settings, in.Attributes); err != nil {
 		return out, err
 	}
-	if settings.Tags, err = tags(in.Tags); err != nil {
+	if settings.Tags, err = addTags(nil, in.Tags); err != nil {
 		return out, err
 	}
 
@@ -87,22 +82,4 @@ func (q site) compare(existing *queue.Queue, settings queue.Settings, given []pa
 		}
 	}
 	return nil
-}
-
-func tags(given []pair) (map[string]string, error) {
-	if len(given) == 0 {
-		return nil, nil
-	}
-	if len(given) > 50 {
-		return nil, invalidParameterValue.says("A queue can have at most 50 tags, the request has %d.", len(given))
-	}
-	tags := make(map[string]string, len(given))
-	for _, g := range given {
-		n := utf8.RuneCountInString(g.name)
-		if n < 1 || n > 128 || utf8.RuneCountInString(g.value) > 256 || !utf8.ValidString(g.name) || !utf8.ValidString(g.value) {
-			return nil, invalidParameterValue.says("The tag %.128q is invalid: tag keys have 1 to 128 characters, tag values at most 256.", g.name)
-		}
-		tags[g.name] = g.value
-	}
-	return tags, nil
 }

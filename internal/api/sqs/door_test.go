@@ -277,7 +277,7 @@ func TestRefusals(t *testing.T) {
 		want               refusal
 	}{
 		{"unknown action", "Bogus", `{}`, refusal{400, commonType + "UnknownOperationException", "InvalidAction;Sender", `The action "Bogus" is not one of Amazon SQS.`}},
-		{"action of a later release", "TagQueue", `{}`, unsupported("The action TagQueue is not supported by this release of Runnel.")},
+		{"action of a later release", "StartMessageMoveTask", `{}`, unsupported("The action StartMessageMoveTask is not supported by this release of Runnel.")},
 
 		{"not JSON", "GetQueueUrl", `{`, malformed("1: want a name in quotes")},
 		{"a list", "GetQueueUrl", `[]`, malformed("0: want an object")},
@@ -337,7 +337,7 @@ func TestRefusals(t *testing.T) {
 
 		{"list none", "ListQueues", `{"MaxResults":0}`, parameterValue("Value 0 for parameter MaxResults is invalid. Reason: Must be between 1 and 1000, if provided.")},
 		{"list too many", "ListQueues", `{"MaxResults":1001}`, parameterValue("Value 1001 for parameter MaxResults is invalid. Reason: Must be between 1 and 1000, if provided.")},
-		{"list, bad token", "ListQueues", `{"NextToken":"!"}`, parameterValue("Value ! for parameter NextToken is invalid. Reason: Must be the NextToken of an answer to ListQueues.")},
+		{"list, bad token", "ListQueues", `{"NextToken":"!"}`, parameterValue("Value ! for parameter NextToken is invalid. Reason: Must be the NextToken of the answer before.")},
 
 		{"empty body", "SendMessage", `{"QueueUrl":"q","MessageBody":""}`, missingParameter("MessageBody")},
 		{"no body", "SendMessage", `{"QueueUrl":"q"}`, missingParameter("MessageBody")},
@@ -658,7 +658,7 @@ func TestAllActions(t *testing.T) {
 		yes[a] = got.header.Get("x-amzn-query-error") != service+"UnsupportedOperation;Sender"
 	}
 	maps.DeleteFunc(yes, func(_ string, supported bool) bool { return !supported })
-	if len(yes) != 14 {
-		t.Errorf("got %d actions, want 14: %v", len(yes), yes)
+	if len(yes) != 20 {
+		t.Errorf("got %d actions, want 20: %v", len(yes), yes)
 	}
 }

@@ -129,7 +129,7 @@ func TestFormShapes(t *testing.T) {
 		{"Attribute.1.Name=a&Attribute.1.Value=&Attribute.2.Name=b", new(setQueueAttributesInput), &setQueueAttributesInput{"", []pair{{"a", ""}}, true}},
 		{"Attribute.Name=a&Attribute.Value=b", new(setQueueAttributesInput), &setQueueAttributesInput{"", []pair{{"a", "b"}}, true}},
 		{"QueueName=q&Tag.1.Key=k&Tag.1.Value=v", new(createQueueInput), &createQueueInput{"q", nil, []pair{{"k", "v"}}}},
-		{"MaxResults=3&NextToken=n&Version=2012-11-05", new(listQueuesInput), &listQueuesInput{"", number{3, true}, "n"}},
+		{"MaxResults=3&NextToken=n&Version=2012-11-05", new(listQueuesInput), &listQueuesInput{"", paging{number{3, true}, "n"}}},
 	} {
 		f := form{root: &param{}}
 		if err := f.add([]byte(test.form)); err != nil {
@@ -138,7 +138,7 @@ func TestFormShapes(t *testing.T) {
 		if err := decodeForm(f.root, test.in); err != nil {
 			t.Errorf("%s: %v", test.form, err)
 		}
-		if diff := cmp.Diff(test.want, test.in, cmp.AllowUnexported(setQueueAttributesInput{}, pair{}, number{})); diff != "" {
+		if diff := cmp.Diff(test.want, test.in, cmp.AllowUnexported(setQueueAttributesInput{}, listQueuesInput{}, pair{}, number{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.form, diff)
 		}
 	}

@@ -6,7 +6,8 @@ package sqs
 // queues: see queue_attribute.go. One that has no value is left out.
 //
 // Differences: the numbers of messages are exact. SqsManagedSseEnabled is
-// returned only if it was set: nothing is encrypted here.
+// true unless it was set or there is a key of KMS, as at Amazon; but nothing is
+// encrypted here.
 
 type getQueueAttributesInput struct {
 	QueueURL       string

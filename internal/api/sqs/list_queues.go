@@ -1,8 +1,6 @@
 package sqs
 
-import (
-	"encoding/base64"
-)
+import "encoding/base64"
 
 // ListQueues
 //
@@ -14,16 +12,14 @@ import (
 
 const maxListed = 1000
 
-type listQueuesInput struct {
-	QueueNamePrefix string
-	MaxResults      number
-	NextToken       string
+// paging is the parameters of actions that list queues.
+type paging struct {
+	MaxResults number
+	NextToken  string
 }
 
-func (in *listQueuesInput) parameter(d *decoder, name []byte) bool {
+func (in *paging) parameter(d *decoder, name []byte) bool {
 	switch string(name) {
-	case "QueueNamePrefix":
-		in.QueueNamePrefix = d.string()
 	case "MaxResults":
 		in.MaxResults = d.number()
 	case "NextToken":
@@ -32,6 +28,38 @@ func (in *listQueuesInput) parameter(d *decoder, name []byte) bool {
 		return false
 	}
 	return true
+}
+
+// page returns how many queues are wanted, and the name behind which to go on.
+func (in *paging) page() (most int, after string, err error) {
+	most = maxListed
+	if in.MaxResults.given {
+		most = in.MaxResults.n
+	}
+	if most < 1 || most > maxListed {
+		return 0, "", invalid("MaxResults", most, "Must be between 1 and 1000, if provided.")
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(in.NextToken)
+	if err != nil {
+		return 0, "", invalid("NextToken", in.NextToken, "Must be the NextToken of the answer before.")
+	}
+	return most, string(raw), nil
+}
+
+// token is the NextToken to go on behind a name.
+func token(after string) string { return base64.RawURLEncoding.EncodeToString([]byte(after)) }
+
+type listQueuesInput struct {
+	QueueNamePrefix string
+	paging
+}
+
+func (in *listQueuesInput) parameter(d *decoder, name []byte) bool {
+	if string(name) == "QueueNamePrefix" {
+		in.QueueNamePrefix = d.string()
+		return true
+	}
+	return in.paging.parameter(d, name)
 }
 
 type listQueuesOutput struct {
@@ -45,27 +73,18 @@ func (out listQueuesOutput) encode(e *encoder) {
 }
 
 func (c *call) listQueues(in *listQueuesInput) (out listQueuesOutput, err error) {
-	most := maxListed
-	if in.MaxResults.given {
-		most = in.MaxResults.n
-	}
-	if most < 1 || most > maxListed {
-		return out, invalid("MaxResults", most, "Must be between 1 and 1000, if provided.")
-	}
-
-	// The token is the name behind which to go on.
-	after, err := base64.RawURLEncoding.DecodeString(in.NextToken)
+	most, after, err := in.page()
 	if err != nil {
-		return out, invalid("NextToken", in.NextToken, "Must be the NextToken of an answer to ListQueues.")
+		return out, err
 	}
 
-	for i, q := range c.door.queues.List(c.caller.Account, in.QueueNamePrefix, string(after), most+1) {
+	for i, q := range c.door.queues.List(c.caller.Account, in.QueueNamePrefix, after, most+1) {
 		if i == most {
-			out.NextToken = base64.RawURLEncoding.EncodeToString(after)
+			out.NextToken = token(after)
 			break
 		}
-		after = []byte(q.Name().Queue)
-		out.QueueURLs = append(out.QueueURLs, c.url(c.caller.AccountID, q.Name().Queue))
+		after = q.Name().Queue
+		out.QueueURLs = append(out.QueueURLs, c.url(c.caller.AccountID, after))
 	}
 	return out, nil
 }

@@ -78,13 +78,45 @@ var queueAttributes = []queueAttribute{
 	kept("KmsDataKeyReusePeriodSeconds", func(value string) error {
 		_, err := integer("KmsDataKeyReusePeriodSeconds", value, 60, 86400)
 		return err
+	}).or(func(s *queue.Settings) string {
+		if s.Kept["KmsMasterKeyId"] == "" {
+			return ""
+		}
+		return "300"
 	}),
 	kept("SqsManagedSseEnabled", func(value string) error {
 		if value != "true" && value != "false" {
 			return wrongValue("SqsManagedSseEnabled", "Must be true or false.")
 		}
 		return nil
-	}),
+	}).or(func(s *queue.Settings) string { return strconv.FormatBool(s.Kept["KmsMasterKeyId"] == "") }),
+}
+
+// or gives an attribute that was not set a value.
+func (a queueAttribute) or(value func(s *queue.Settings) string) queueAttribute {
+	get := a.get
+	a.get = func(v *view) string { return cmp.Or(get(v), value(&v.settings)) }
+	return a
+}
+
+// oneEncryption lets a key of KMS and the encryption of SQS take each other's
+// place: a queue has one of them.
+func oneEncryption(s *queue.Settings, given []pair) error {
+	kms, sqs := false, false
+	for _, g := range given {
+		kms = kms || g.name == "KmsMasterKeyId" && g.value != ""
+		sqs = sqs || g.name == "SqsManagedSseEnabled" && g.value == "true"
+	}
+	switch {
+	case kms && sqs:
+		return invalidAttributeValue.says("You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE.")
+	case kms && s.Kept["SqsManagedSseEnabled"] == "true":
+		delete(s.Kept, "SqsManagedSseEnabled")
+	case sqs:
+		delete(s.Kept, "KmsMasterKeyId")
+		delete(s.Kept, "KmsDataKeyReusePeriodSeconds")
+	}
+	return nil
 }
 
 // attributeNamed returns the attribute of a name, or refuses it.
@@ -128,7 +160,7 @@ func (q site) apply(s *queue.Settings, given []pair) error {
 			return err
 		}
 	}
-	return nil
+	return oneEncryption(s, given)
 }
 
 // refuseFIFO refuses the attributes of FIFO queues. A standard queue has none

@@ -55,6 +55,7 @@ func TestQueueAttributes(t *testing.T) {
 		"MessageRetentionPeriod":                "345600",
 		"ReceiveMessageWaitTimeSeconds":         "0",
 		"MaximumMessageSize":                    "1048576",
+		"SqsManagedSseEnabled":                  "true",
 	}
 	if diff := cmp.Diff(want, e.attributes("q", "All")); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -89,6 +90,7 @@ func TestQueueAttributes(t *testing.T) {
 	for _, name := range []string{"RedrivePolicy", "Policy", "RedriveAllowPolicy", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled"} {
 		delete(want, name)
 	}
+	want["SqsManagedSseEnabled"] = "true"
 	if diff := cmp.Diff(want, e.attributes("q", "All", "All", "QueueArn")); diff != "" {
 		t.Errorf("taken away (-want +got):\n%s", diff)
 	}
@@ -263,5 +265,167 @@ func TestListQueues(t *testing.T) {
 	}
 	if a := e.ok("ListQueues", `{"MaxResults":8}`); strings.Contains(a.body, "NextToken") {
 		t.Errorf("a token for nothing: %s", a.body)
+	}
+}
+
+// TestEncryption checks that a key of KMS and the encryption of SQS take each
+// other's place.
+func TestEncryption(t *testing.T) {
+	e := newEnv(t, nil)
+	e.create("q", nil)
+	for _, test := range []struct {
+		set  string
+		want map[string]string
+	}{
+		{`"KmsMasterKeyId":"k"`, map[string]string{"KmsMasterKeyId": "k", "KmsDataKeyReusePeriodSeconds": "300", "SqsManagedSseEnabled": "false"}},
+		{`"SqsManagedSseEnabled":"true"`, map[string]string{"SqsManagedSseEnabled": "true"}},
+		{`"KmsMasterKeyId":"l","KmsDataKeyReusePeriodSeconds":"60"`, map[string]string{"KmsMasterKeyId": "l", "KmsDataKeyReusePeriodSeconds": "60", "SqsManagedSseEnabled": "false"}},
+		{`"KmsMasterKeyId":"","KmsDataKeyReusePeriodSeconds":"","SqsManagedSseEnabled":"false"`, map[string]string{"SqsManagedSseEnabled": "false"}},
+	} {
+		e.ok("SetQueueAttributes", `{"QueueUrl":"q","Attributes":{`+test.set+`}}`)
+		if diff := cmp.Diff(test.want, e.attributes("q", "KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.set, diff)
+		}
+	}
+	got := refused(t, e.do("SetQueueAttributes", `{"QueueUrl":"q","Attributes":{"KmsMasterKeyId":"k","SqsManagedSseEnabled":"true"}}`))
+	if diff := cmp.Diff(attributeValue("You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE."), got); diff != "" {
+		t.Errorf("both (-want +got):\n%s", diff)
+	}
+	e.ok("CreateQueue", `{"QueueName":"plain"}`)
+	e.ok("CreateQueue", `{"QueueName":"plain","Attributes":{"SqsManagedSseEnabled":"true"}}`)
+}
+
+func TestTags(t *testing.T) {
+	e := newEnv(t, nil)
+	e.ok("CreateQueue", `{"QueueName":"q","tags":{"b":"1","a":""}}`)
+	e.ok("TagQueue", `{"QueueUrl":"q","Tags":{"b":"2","c d":"3"}}`)
+	e.want(t, "ListQueueTags", `{"QueueUrl":"q"}`, `{"Tags":{"a":"","b":"2","c d":"3"}}`)
+	e.ok("UntagQueue", `{"QueueUrl":"q","TagKeys":["a","none"]}`)
+	if _, got := e.post("/000000000000/q", "Action=ListQueueTags"); got != good("ListQueueTags", "<Tag><Key>b</Key><Value>2</Value></Tag><Tag><Key>c d</Key><Value>3</Value></Tag>") {
+		t.Errorf("got %s", got)
+	}
+	if _, got := e.post("/000000000000/q", "Action=UntagQueue&TagKey.1=b&TagKey.2=c+d"); got != good("UntagQueue", "-") {
+		t.Errorf("got %s", got)
+	}
+	e.want(t, "ListQueueTags", `{"QueueUrl":"q"}`, `{}`)
+	if _, got := e.post("/000000000000/q", "Action=TagQueue&Tag.1.Key=k&Tag.1.Value=v"); got != good("TagQueue", "-") {
+		t.Errorf("got %s", got)
+	}
+
+	many := func(n int) string {
+		var tags []string
+		for i := range n {
+			tags = append(tags, fmt.Sprintf(`"t%d":""`, i))
+		}
+		return `{"QueueUrl":"q","Tags":{` + strings.Join(tags, ",") + `}}`
+	}
+	e.ok("TagQueue", many(49))
+	const invalidTag = " is invalid: tag keys have 1 to 128 characters, tag values at most 256."
+	for _, test := range []struct {
+		action, body string
+		want         refusal
+	}{
+		{"TagQueue", many(50), parameterValue("A queue can have at most 50 tags, this one would have 51.")},
+		{"TagQueue", `{"QueueUrl":"q","Tags":{"":"x"}}`, parameterValue(`The tag ""` + invalidTag)},
+		{"TagQueue", `{"QueueUrl":"q","Tags":{"v":"` + strings.Repeat("é", 257) + `"}}`, parameterValue(`The tag "v"` + invalidTag)},
+		{"TagQueue", `{"QueueUrl":"q","Tags":{"Aws:x":"x"}}`, parameterValue(`The tag "Aws:x" is invalid: keys that begin with aws: are reserved for system use.`)},
+		{"TagQueue", `{"QueueUrl":"q"}`, missingParameter("Tags")},
+		{"UntagQueue", `{"QueueUrl":"q"}`, missingParameter("TagKeys")},
+		{"TagQueue", `{"QueueUrl":"none","Tags":{"a":"b"}}`, noQueue},
+		{"UntagQueue", `{"QueueUrl":"none","TagKeys":["a"]}`, noQueue},
+		{"ListQueueTags", `{"QueueUrl":"none"}`, noQueue},
+	} {
+		if diff := cmp.Diff(test.want, refused(t, e.do(test.action, test.body))); diff != "" {
+			t.Errorf("%s %.60s (-want +got):\n%s", test.action, test.body, diff)
+		}
+	}
+	e.ok("TagQueue", `{"QueueUrl":"q","Tags":{"k":"`+strings.Repeat("é", 256)+`"}}`)
+}
+
+func TestPermissions(t *testing.T) {
+	e := newEnv(t, nil)
+	e.create("q", nil)
+	add := func(label, accounts, actions string) string {
+		return `{"QueueUrl":"q","Label":"` + label + `","AWSAccountIds":[` + accounts + `],"Actions":[` + actions + `]}`
+	}
+	const ann = `"111111111111"`
+	e.want(t, "AddPermission", add("one", ann, `"SendMessage"`), "")
+	e.want(t, "AddPermission", add("two", ann+`,"222222222222"`, `"*","ReceiveMessage"`), "")
+	const one = `{"Sid":"one","Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111111111111:root"},"Action":"SQS:SendMessage","Resource":"arn:aws:sqs:us-east-1:000000000000:q"}`
+	const two = `{"Sid":"two","Effect":"Allow","Principal":{"AWS":["arn:aws:iam::111111111111:root","arn:aws:iam::222222222222:root"]},` +
+		`"Action":["SQS:*","SQS:ReceiveMessage"],"Resource":"arn:aws:sqs:us-east-1:000000000000:q"}`
+	policy := func(statements string) map[string]string {
+		return map[string]string{"Policy": `{"Id":"arn:aws:sqs:us-east-1:000000000000:q/SQSDefaultPolicy","Statement":[` + statements + `],"Version":"2008-10-17"}`}
+	}
+	if diff := cmp.Diff(policy(one+","+two), e.attributes("q", "Policy")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, test := range []struct {
+		action, body string
+		want         refusal
+	}{
+		{"AddPermission", add("one", ann, `"SendMessage"`), parameterValue("Value one for parameter Label is invalid. Reason: Already exists.")},
+		{"AddPermission", add("", ann, `"SendMessage"`), missingParameter("Label")},
+		{"AddPermission", add("a b", ann, `"SendMessage"`), parameterValue("Value a b for parameter Label is invalid. Reason: Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")},
+		{"AddPermission", add("a", "", `"SendMessage"`), missingParameter("AWSAccountIds")},
+		{"AddPermission", add("a", ann, ""), missingParameter("Actions")},
+		{"AddPermission", add("a", `"12345678901x"`, `"SendMessage"`), parameterValue("Value 12345678901x for parameter PrincipalId is invalid. Reason: Unable to verify: want the 12 digits of an account.")},
+		{"AddPermission", add("a", ann, `"CreateQueue"`), parameterValue("Value SQS:CreateQueue for parameter ActionName is invalid. Reason: Only the queue owner is allowed to invoke this action.")},
+		{"AddPermission", add("a", ann, strings.TrimRight(strings.Repeat(`"*",`, 8), ",")), refusal{403, sqsType + "OverLimit", "OverLimit;Sender", "8 Actions were found, maximum allowed is 7."}},
+		{"RemovePermission", `{"QueueUrl":"q","Label":"none"}`, parameterValue("Value none for parameter Label is invalid. Reason: can't find label.")},
+		{"RemovePermission", `{"QueueUrl":"none","Label":"a"}`, noQueue},
+	} {
+		if diff := cmp.Diff(test.want, refused(t, e.do(test.action, test.body))); diff != "" {
+			t.Errorf("%s %s (-want +got):\n%s", test.action, test.body, diff)
+		}
+	}
+	e.want(t, "RemovePermission", `{"QueueUrl":"q","Label":"two"}`, "")
+	if diff := cmp.Diff(policy(one), e.attributes("q", "Policy")); diff != "" {
+		t.Errorf("after RemovePermission (-want +got):\n%s", diff)
+	}
+	e.ok("RemovePermission", `{"QueueUrl":"q","Label":"one"}`)
+	e.want(t, "GetQueueAttributes", `{"QueueUrl":"q","AttributeNames":["Policy"]}`, `{}`)
+
+	// A policy of the user's keeps what is in it.
+	e.ok("SetQueueAttributes", `{"QueueUrl":"q","Attributes":{"Policy":"{\"Version\":\"2012-10-17\",\"x\":1,\"Statement\":{\"Sid\":\"s\",\"Effect\":\"Deny\"}}"}}`)
+	if status, got := e.post("/000000000000/q", "Action=AddPermission&Label=one&AWSAccountId.1=111111111111&ActionName.1=SendMessage"); status != 200 {
+		t.Error(got)
+	}
+	want := map[string]string{"Policy": `{"Id":"arn:aws:sqs:us-east-1:000000000000:q/SQSDefaultPolicy","Statement":[{"Sid":"s","Effect":"Deny"},` + one + `],"Version":"2012-10-17","x":1}`}
+	if diff := cmp.Diff(want, e.attributes("q", "Policy")); diff != "" {
+		t.Errorf("with a statement before (-want +got):\n%s", diff)
+	}
+	for i := range 18 {
+		e.ok("AddPermission", add(fmt.Sprint("n", i), ann, `"*"`))
+	}
+	if got := refused(t, e.do("AddPermission", add("more", ann, `"*"`))); got.Query != "OverLimit;Sender" {
+		t.Errorf("21 statements: got %+v", got)
+	}
+}
+
+func TestDeadLetterSources(t *testing.T) {
+	e := newEnv(t, nil)
+	e.create("dead", nil)
+	e.create("other", nil)
+	e.want(t, "ListDeadLetterSourceQueues", `{"QueueUrl":"dead"}`, `{"queueUrls":[]}`)
+	for i, dead := range []string{"dead", "other", "dead", "dead"} {
+		e.create(fmt.Sprint("s", i), func(s *queue.Settings) { s.DeadLetter = &queue.Redrive{Queue: dead, MaxReceives: 1} })
+	}
+	url := func(name string) string { return e.server.URL + "/000000000000/" + name }
+	e.want(t, "ListDeadLetterSourceQueues", `{"QueueUrl":"dead"}`, `{"queueUrls":["`+url("s0")+`","`+url("s2")+`","`+url("s3")+`"]}`)
+	a := e.ok("ListDeadLetterSourceQueues", `{"QueueUrl":"dead","MaxResults":2}`)
+	if got := a.field(t, "queueUrls", 1); got != url("s2") {
+		t.Errorf("first page: %s", a.body)
+	}
+	next := a.field(t, "NextToken")
+	e.want(t, "ListDeadLetterSourceQueues", `{"QueueUrl":"dead","MaxResults":2,"NextToken":"`+next+`"}`, `{"queueUrls":["`+url("s3")+`"]}`)
+	if _, got := e.post("/000000000000/other", "Action=ListDeadLetterSourceQueues"); got != good("ListDeadLetterSourceQueues", "<QueueUrl>"+url("s1")+"</QueueUrl>") {
+		t.Errorf("got %s", got)
+	}
+	if diff := cmp.Diff(noQueue, refused(t, e.do("ListDeadLetterSourceQueues", `{"QueueUrl":"none"}`))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := refused(t, e.do("ListDeadLetterSourceQueues", `{"QueueUrl":"dead","MaxResults":1001}`)); got.Query != "InvalidParameterValue;Sender" {
+		t.Errorf("got %+v", got)
 	}
 }

@@ -179,10 +179,13 @@ func TestSDKErrors(t *testing.T) {
 	if !errors.As(err, &api) || api.ErrorCode() != "InvalidParameterValue" || api.ErrorFault() != smithy.FaultClient {
 		t.Errorf("delay: got %v", err)
 	}
-	_, err = c.TagQueue(ctx, &client.TagQueueInput{QueueUrl: aws.String("q"), Tags: map[string]string{"a": "b"}})
+	list := types.MessageAttributeValue{DataType: aws.String("String"), StringListValues: []string{"a"}}
+	_, err = c.SendMessage(ctx, &client.SendMessageInput{
+		QueueUrl: aws.String("q"), MessageBody: aws.String("x"), MessageAttributes: map[string]types.MessageAttributeValue{"a": list},
+	})
 	var unsupported *types.UnsupportedOperation
 	if !errors.As(err, &unsupported) {
-		t.Errorf("later release: got %v", err)
+		t.Errorf("list of strings: got %v", err)
 	}
 	wrong := client.New(c.Options(), func(o *client.Options) {
 		o.Credentials = credentials.NewStaticCredentialsProvider("RKAAAAAAAAAAAAAAAAAA", "x", "")
