@@ -16,6 +16,9 @@ func (s *Set) Shrink() {
 	}
 }
 
+// WaitMoves waits until no move task is at work.
+func (s *Set) WaitMoves() { s.tasks.running.Wait() }
+
 // LimitInFlight stands for MaxInFlight.
 func (s *Set) LimitInFlight(n int64) { s.limits.inFlight = n }
 

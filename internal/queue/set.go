@@ -36,6 +36,8 @@ type Set struct {
 
 	cached atomic.Int64 // bytes in the windows of all queues
 
+	tasks moveTasks
+
 	admin sync.Mutex // held while a queue is made, changed or deleted: one at a time
 
 	// drops is read-held from a look at Queue.dropped until the append that
@@ -108,6 +110,9 @@ func Open(s *store.Store, opt Options) (*Set, error) {
 			return nil, err
 		}
 		set.queues[d.Name] = q
+	}
+	if err := set.tasks.open(set); err != nil {
+		return nil, err
 	}
 	return set, nil
 }
@@ -266,6 +271,7 @@ func (s *Set) Stats() []Stats {
 // Close ends every receive with runnel.ErrClosed and stores where each queue
 // begins, for a quick restart. The store stays open.
 func (s *Set) Close(context.Context) error {
+	s.tasks.close()
 	s.admin.Lock() // no queue is made meanwhile, and a second Close waits
 	defer s.admin.Unlock()
 	s.mu.Lock()

@@ -41,6 +41,7 @@
 //	x | series | number   mark, overwritten, removed by Delete
 //	c | kind | name       catalog documents (internal/catalog)
 //	q | queue             queue settings (internal/queue)
+//	v | queue | start     tasks that move dead letters (internal/queue)
 //
 // See docs/adr/0001-storage-engine.md.
 package store
