@@ -25,6 +25,7 @@ func (none) encode(*encoder) {}
 // actions are the 23 actions of Amazon SQS.
 var actions = map[string]handler{
 	"AddPermission":                on((*call).addPermission),
+	"CancelMessageMoveTask":        on((*call).cancelMessageMoveTask),
 	"ChangeMessageVisibility":      on((*call).changeMessageVisibility),
 	"ChangeMessageVisibilityBatch": on((*call).changeMessageVisibilityBatch),
 	"CreateQueue":                  on((*call).createQueue),
@@ -34,6 +35,7 @@ var actions = map[string]handler{
 	"GetQueueAttributes":           on((*call).getQueueAttributes),
 	"GetQueueUrl":                  on((*call).getQueueURL),
 	"ListDeadLetterSourceQueues":   on((*call).listDeadLetterSourceQueues),
+	"ListMessageMoveTasks":         on((*call).listMessageMoveTasks),
 	"ListQueueTags":                on((*call).listQueueTags),
 	"ListQueues":                   on((*call).listQueues),
 	"PurgeQueue":                   on((*call).purgeQueue),
@@ -42,12 +44,9 @@ var actions = map[string]handler{
 	"SendMessage":                  on((*call).sendMessage),
 	"SendMessageBatch":             on((*call).sendMessageBatch),
 	"SetQueueAttributes":           on((*call).setQueueAttributes),
+	"StartMessageMoveTask":         on((*call).startMessageMoveTask),
 	"TagQueue":                     on((*call).tagQueue),
 	"UntagQueue":                   on((*call).untagQueue),
-
-	"CancelMessageMoveTask": notYet,
-	"ListMessageMoveTasks":  notYet,
-	"StartMessageMoveTask":  notYet,
 }
 
 // inputOf is a pointer to an In, and an input.
@@ -65,9 +64,4 @@ func on[In any, P inputOf[In], Out output](run func(*call, P) (Out, error)) hand
 		}
 		return run(c, in)
 	}
-}
-
-// notYet refuses the actions of Amazon SQS that this release does not have.
-func notYet(c *call) (output, error) {
-	return nil, unsupportedOperation.says("The action %s is not supported by this release of Runnel.", c.action)
 }

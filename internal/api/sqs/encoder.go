@@ -83,6 +83,13 @@ func (e *encoder) binary(name string, value []byte) {
 	e.end(name)
 }
 
+// number writes a member that is an integer.
+func (e *encoder) number(name string, n int64) {
+	e.member(name)
+	e.b = strconv.AppendInt(e.b, n, 10)
+	e.end(name)
+}
+
 // truth writes a member that is a boolean.
 func (e *encoder) truth(name string, v bool) {
 	e.member(name)

@@ -41,6 +41,7 @@ var (
 	purgeQueueInProgress   = &kind{model + "PurgeQueueInProgress", prefix + "PurgeQueueInProgress", http.StatusForbidden}
 	overLimit              = &kind{model + "OverLimit", "OverLimit", http.StatusForbidden}
 	unsupportedOperation   = &kind{model + "UnsupportedOperation", prefix + "UnsupportedOperation", http.StatusBadRequest}
+	resourceNotFound       = &kind{model + "ResourceNotFoundException", "ResourceNotFoundException", http.StatusNotFound}
 	invalidAddress         = &kind{model + "InvalidAddress", "InvalidAddress", http.StatusNotFound}
 
 	emptyBatchRequest            = &kind{model + "EmptyBatchRequest", prefix + "EmptyBatchRequest", http.StatusBadRequest}

@@ -16,6 +16,8 @@ func FuzzRequest(f *testing.F) {
 	actions := []string{
 		"CreateQueue", "DeleteQueue", "GetQueueUrl", "ListQueues", "GetQueueAttributes", "SetQueueAttributes", "SendMessage", "SendMessageBatch",
 		"ReceiveMessage", "DeleteMessage", "DeleteMessageBatch", "ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "PurgeQueue", "TagQueue",
+		"UntagQueue", "ListQueueTags", "AddPermission", "RemovePermission", "ListDeadLetterSourceQueues", "StartMessageMoveTask", "ListMessageMoveTasks",
+		"CancelMessageMoveTask",
 	}
 	for i, seed := range []string{
 		`{"QueueName":"q","Attributes":{"DelaySeconds":"1","RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:q\"}"},"tags":{"a":"b"}}`,
@@ -32,7 +34,15 @@ func FuzzRequest(f *testing.F) {
 		`{"QueueUrl":"q","ReceiptHandle":"x","VisibilityTimeout":1}`,
 		`{"QueueUrl":"q","Entries":[{"Id":"a","ReceiptHandle":"x","VisibilityTimeout":1}]}`,
 		`{"QueueUrl":"q"}`,
-		`{}`,
+		`{"QueueUrl":"q","Tags":{"a":"b"}}`,
+		`{"QueueUrl":"q","TagKeys":["a"]}`,
+		`{"QueueUrl":"q"}`,
+		`{"QueueUrl":"q","Label":"l","AWSAccountIds":["000000000000"],"Actions":["*"]}`,
+		`{"QueueUrl":"q","Label":"l"}`,
+		`{"QueueUrl":"q","MaxResults":1,"NextToken":"cQ"}`,
+		`{"SourceArn":"arn:aws:sqs:us-east-1:000000000000:q","MaxNumberOfMessagesPerSecond":1}`,
+		`{"SourceArn":"arn:aws:sqs:us-east-1:000000000000:q","MaxResults":10}`,
+		`{"TaskHandle":"eyJ0YXNrSWQiOiJ0Iiwic291cmNlQXJuIjoiYXJuOmF3czpzcXM6dXMtZWFzdC0xOjAwMDAwMDAwMDAwMDpxIn0="}`,
 	} {
 		f.Add(uint8(i), seed)
 	}

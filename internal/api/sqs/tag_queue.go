@@ -1,9 +1,7 @@
 package sqs
 
 import (
-	"cmp"
 	"maps"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -76,69 +74,4 @@ func addTags(tags map[string]string, given []pair) (map[string]string, error) {
 		return nil, invalidParameterValue.says("A queue can have at most %d tags, this one would have %d.", maxTags, len(next))
 	}
 	return next, nil
-}
-
-// UntagQueue
-//
-// Parameters: QueueUrl, TagKeys. Keys that the queue does not have do nothing.
-//
-// Differences: none known.
-
-type untagQueueInput struct {
-	QueueURL string
-	TagKeys  []string
-}
-
-func (in *untagQueueInput) parameter(d *decoder, name []byte) bool {
-	switch string(name) {
-	case "QueueUrl":
-		in.QueueURL = d.string()
-	case "TagKeys":
-		in.TagKeys = d.strings()
-	default:
-		return false
-	}
-	return true
-}
-
-func (c *call) untagQueue(in *untagQueueInput) (none, error) {
-	q, err := c.queueAt(in.QueueURL)
-	if err != nil {
-		return none{}, err
-	}
-	if len(in.TagKeys) == 0 {
-		return none{}, missing("TagKeys")
-	}
-
-	return none{}, q.Configure(func(s *queue.Settings) error {
-		s.Tags = maps.Clone(s.Tags)
-		for _, key := range in.TagKeys {
-			delete(s.Tags, key)
-		}
-		return nil
-	})
-}
-
-// ListQueueTags
-//
-// Parameters: QueueUrl. Without tags there is no Tags in the answer.
-//
-// Differences: none known.
-
-type listQueueTagsOutput struct{ Tags []pair }
-
-func (out listQueueTagsOutput) encode(e *encoder) { e.pairs("Tags", "Tag", "Key", out.Tags) }
-
-func (c *call) listQueueTags(in *queueURLInput) (out listQueueTagsOutput, err error) {
-	q, err := c.queueAt(in.QueueURL)
-	if err != nil {
-		return out, err
-	}
-
-	settings, _ := q.Settings()
-	for key, value := range settings.Tags {
-		out.Tags = append(out.Tags, pair{key, value})
-	}
-	slices.SortFunc(out.Tags, func(a, b pair) int { return cmp.Compare(a.name, b.name) })
-	return out, nil
 }
