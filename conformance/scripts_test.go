@@ -16,12 +16,17 @@ import (
 	"time"
 )
 
-func TestBoto3(t *testing.T) {
-	python := installed(t, "boto3", "bin", "python")
+func TestBoto3(t *testing.T) { boto3Session(t, "boto3", "requirements.txt") }
+
+// TestBoto3Query is the same session by the query protocol.
+func TestBoto3Query(t *testing.T) { boto3Session(t, "boto3-query", "requirements-query.txt") }
+
+func boto3Session(t *testing.T, client, pins string) {
+	python := installed(t, client, "bin", "python")
 	for _, m := range modes() {
 		t.Run(string(m), func(t *testing.T) {
-			version := runScript(t, startServer(t, m), "boto3", python, filepath.Join("boto3", "session.py"))
-			if want := pinned(t, "boto3"); version != want {
+			version := runScript(t, startServer(t, m), client, python, filepath.Join("boto3", "session.py"))
+			if want := pinned(t, pins, "boto3"); version != want {
 				t.Errorf("version: got boto3 %s, want %s as pinned: run conformance/install", version, want)
 			}
 		})
@@ -121,10 +126,10 @@ func parseReport(report string) (version string, steps []step, faults []string) 
 	return version, steps, faults
 }
 
-// pinned returns the version of a Python package in boto3/requirements.txt.
-func pinned(t *testing.T, name string) string {
+// pinned returns the version of a Python package in a file of folder boto3.
+func pinned(t *testing.T, pins, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("boto3", "requirements.txt"))
+	text, err := os.ReadFile(filepath.Join("boto3", pins))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +138,6 @@ func pinned(t *testing.T, name string) string {
 			return v
 		}
 	}
-	t.Fatalf("boto3/requirements.txt pins no %s", name)
+	t.Fatalf("boto3/%s pins no %s", pins, name)
 	return ""
 }

@@ -16,6 +16,8 @@ class Session:
         # One attempt: a retry could hide a fault of the server.
         self.config = Config(retries={"total_max_attempts": 1}, read_timeout=30)
         self.sqs = boto3.client("sqs", config=self.config)
+        # boto3 up to 1.28.80 speaks the query protocol.
+        self.query = self.sqs.meta.service_model.metadata["protocol"] == "query"
 
     def with_key(self, key_id, secret):
         return boto3.client("sqs", config=self.config, aws_access_key_id=key_id, aws_secret_access_key=secret)
@@ -38,6 +40,8 @@ class Session:
 
     def receive(self, url, **arguments):
         """One receive; the list of messages, empty if there was none."""
+        if self.query and "MessageSystemAttributeNames" in arguments:  # it knows the older name only
+            arguments["AttributeNames"] = arguments.pop("MessageSystemAttributeNames")
         return self.sqs.receive_message(QueueUrl=url, **arguments).get("Messages", [])
 
     def receive_one(self, url, **arguments):
@@ -83,15 +87,18 @@ def shown(value):
 
 def fails(call, code, json_code, *statuses, **arguments):
     """Checks that a call is refused. code is the one of the query protocol,
-    which boto3 reports from the header x-amzn-query-error; json_code is the
-    type in the body."""
+    which boto3 reports from the header x-amzn-query-error or, where it speaks
+    that protocol, from the body; json_code is the type in the body of the other."""
     try:
         call(**arguments)
     except ClientError as err:
         got = err.response["Error"]
         what = f"error of {err.operation_name} ({got.get('Message')})"
         equal(got["Code"], code, what)
-        equal(got.get("QueryErrorCode"), json_code, what + ", type in the body")
+        if call.__self__.meta.service_model.metadata["protocol"] == "query":
+            equal(got.get("Type"), "Sender", what + ", whose fault it is")
+        else:
+            equal(got.get("QueryErrorCode"), json_code, what + ", type in the body")
         status = err.response["ResponseMetadata"]["HTTPStatusCode"]
         if status not in (statuses or (400,)):
             raise AssertionError(f"{what}: got HTTP status {status}, want one of {statuses or (400,)}") from err

@@ -1,4 +1,5 @@
-"""A session of the unmodified boto3 against a server that speaks SQS.
+"""A session of the unmodified boto3 against a server that speaks SQS, by the
+protocol that this boto3 speaks.
 
 Usage: session.py PREFIX [--signed]
 
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 
 import boto3
 
+import admin_steps
 import batch_steps
 import error_steps
 import message_steps
@@ -42,6 +44,10 @@ STEPS = [
     Step("purge", queue_steps.purge),
     Step("dead-letter", queue_steps.dead_letter),
     Step("delete-queue", queue_steps.delete_queue),
+    Step("tags", admin_steps.tags),
+    Step("permissions", admin_steps.permissions),
+    Step("dead-letter-sources", admin_steps.dead_letter_sources),
+    Step("move-tasks", admin_steps.move_tasks),
     Step("send-receive", message_steps.send_receive),
     Step("attribute-filters", message_steps.attribute_filters),
     Step("unicode", message_steps.unicode),
