@@ -19,6 +19,9 @@ func (s *Set) Shrink() {
 // WaitMoves waits until no move task is at work.
 func (s *Set) WaitMoves() { s.tasks.running.Wait() }
 
+// Set returns the set of a queue.
+func (q *Queue) Set() *Set { return q.set }
+
 // LimitInFlight stands for MaxInFlight.
 func (s *Set) LimitInFlight(n int64) { s.limits.inFlight = n }
 

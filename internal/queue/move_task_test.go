@@ -279,3 +279,36 @@ func TestMoveTasksKept(t *testing.T) {
 		h.restart()
 	}
 }
+
+// BenchmarkMoveTask moves dead letters of 1 KiB, each in a commit of its own,
+// on a real disk.
+func BenchmarkMoveTask(b *testing.B) {
+	q := benchQueue(b)
+	set, account := q.Set(), q.Name().Account
+	if _, _, err := set.Create(queue.Name{Account: account, Queue: "to"}, queue.Defaults()); err != nil {
+		b.Fatal(err)
+	}
+	source := queue.Defaults()
+	source.DeadLetter = &queue.Redrive{Queue: q.Name().Queue, MaxReceives: 1}
+	if _, _, err := set.Create(queue.Name{Account: account, Queue: "source"}, source); err != nil {
+		b.Fatal(err)
+	}
+	for left := b.N; left > 0; {
+		ms := make([]runnel.Message, min(left, 1000))
+		for i := range ms {
+			ms[i].Body = make([]byte, 1024)
+		}
+		if _, err := q.Send(ms); err != nil {
+			b.Fatal(err)
+		}
+		left -= len(ms)
+	}
+	b.ResetTimer()
+	if _, err := set.StartMove(q.Name(), "to", 0); err != nil {
+		b.Fatal(err)
+	}
+	set.WaitMoves()
+	if tasks, err := set.MoveTasks(q.Name()); err != nil || tasks[0].Moved != int64(b.N) {
+		b.Errorf("got %+v, %v, want %d moved", tasks, err, b.N)
+	}
+}

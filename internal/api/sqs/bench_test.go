@@ -43,6 +43,11 @@ func newCaller(b *testing.B, door http.Handler) *caller {
 // call returns the answer's body, which is good until the next call.
 func (c *caller) call(target string, body []byte) []byte {
 	c.target[0] = target
+	return c.post(body)
+}
+
+// post is call for who sets the headers.
+func (c *caller) post(body []byte) []byte {
 	c.body.Reset(body)
 	c.request.ContentLength = int64(len(body))
 	c.out.Reset()
@@ -50,7 +55,7 @@ func (c *caller) call(target string, body []byte) []byte {
 	w.Body = &c.out
 	c.door.ServeHTTP(w, c.request)
 	if w.Code != http.StatusOK {
-		c.b.Errorf("%s: %d %s", target, w.Code, c.out.String())
+		c.b.Errorf("%s: %d %s", c.target[0], w.Code, c.out.String())
 	}
 	return c.out.Bytes()
 }
@@ -113,6 +118,20 @@ func BenchmarkReceiveDelete(b *testing.B) {
 			body = append(body[:0], `{"QueueUrl":"http://localhost:7070/000000000000/q","ReceiptHandle":"`...)
 			body = append(append(body, rest[:39]...), `"}`...)
 			c.call("AmazonSQS.DeleteMessage", body)
+		}
+	})
+}
+
+// BenchmarkSendMessageQuery is BenchmarkSendMessage by the query protocol.
+func BenchmarkSendMessageQuery(b *testing.B) {
+	e := newBench(b)
+	body := []byte("Action=SendMessage&Version=2012-11-05&QueueUrl=http%3A%2F%2Flocalhost%3A7070%2F000000000000%2Fq&MessageBody=" + strings.Repeat("x", 1024))
+	b.RunParallel(func(p *testing.PB) {
+		c := newCaller(b, e.door)
+		c.request.Header.Del("X-Amz-Target")
+		c.request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for p.Next() {
+			c.post(body)
 		}
 	})
 }
