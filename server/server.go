@@ -188,16 +188,23 @@ func (s *Server) handler() http.Handler {
 		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Reloader: reloader{s}, Stopping: s.stopping,
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.page)
+	queues := sqs.New(sqs.Config{
+		Queues: s.queues, Auth: s.auth, Accounts: accounts{s.catalog},
+		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Log: s.log,
+		Guard: queueAPI{s.applier}.guard,
+	})
+	mux.Handle("/", queues)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("Action") { // the query protocol allows GET
+			queues.ServeHTTP(w, r)
+			return
+		}
+		s.page(w, r)
+	})
 	mux.HandleFunc("/healthz", s.healthz)
 	mux.HandleFunc("/readyz", s.readyz)
 	mux.Handle("/metrics", s.adminOnly(s.metrics()))
 	mux.Handle("/api/", api.Handler())
-	mux.Handle("/", sqs.New(sqs.Config{
-		Queues: s.queues, Auth: s.auth, Accounts: accounts{s.catalog},
-		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Log: s.log,
-		Guard: queueAPI{s.applier}.guard,
-	}))
 	if s.cfg.Dev {
 		return s.counted(auth.LocalOnly(mux))
 	}

@@ -404,3 +404,14 @@ func write(t *testing.T, name, text string) {
 		t.Fatal(err)
 	}
 }
+
+// TestQueryProtocolByGET: the root is a page for people, and a door for
+// clients that send a query in the URL.
+func TestQueryProtocolByGET(t *testing.T) {
+	r := start(t, config(t))
+	r.createQueue(t, "images")
+	status, text := r.call(t, "GET", "/?Action=ListQueues&Version=2012-11-05", nil, "")
+	if status != 200 || !strings.Contains(text, "<QueueUrl>"+r.URL()+"/000000000000/images</QueueUrl>") {
+		t.Errorf("got %d %s", status, text)
+	}
+}
