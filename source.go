@@ -9,7 +9,7 @@ import (
 // may be called by several goroutines at once.
 //
 // These three methods are all that a connector must have. What else it can do
-// it says by implementing [Extender], [Laner], [Backlogger] or [Transactor]:
+// it says by implementing [Extender], [Laner], [Backlogger], [Transactor] or [Ordered]:
 // they are looked for once, when the source is opened.
 type Source interface {
 	// Receive returns 1 to lim.Messages deliveries, or none when lim.Wait has
@@ -163,6 +163,12 @@ type LaneEvents struct {
 	// Lost: the lanes went to somebody else already. Nothing of theirs can be
 	// settled any more.
 	Lost func(lanes []Lane)
+}
+
+// Ordered is a source that says what a flow from it should keep in order where
+// the flow says nothing. Others are [OrderNone].
+type Ordered interface {
+	Order() Order
 }
 
 // Backlog is how much work waits in a source.

@@ -213,9 +213,6 @@ func (fs *flows) open(ctx context.Context, rec flowRecord) (*opened, error) {
 		DrainTimeout: fs.drain,
 		Log:          fs.logger(rec.Account),
 	}
-	if cfg.Flow.Order == "" {
-		cfg.Flow.Order = runnel.OrderNone // all sources of this release are standard queues
-	}
 	remade, err := fs.watchRefs(rec)
 	if err != nil {
 		return nil, err
@@ -223,6 +220,12 @@ func (fs *flows) open(ctx context.Context, rec flowRecord) (*opened, error) {
 	broker := fs.queues.Broker(rec.Account)
 	if cfg.Source, err = openRef(rec.Flow.From, broker.Source); err != nil {
 		return nil, fmt.Errorf("from: %w", err)
+	}
+	if cfg.Flow.Order == "" {
+		cfg.Flow.Order = runnel.OrderNone
+		if o, ok := cfg.Source.(runnel.Ordered); ok {
+			cfg.Flow.Order = o.Order()
+		}
 	}
 	for _, to := range rec.Flow.To {
 		sink, err := openRef(to, broker.Sink)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/runnel-io/runnel/internal/store"
@@ -25,7 +26,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		for _, q := range s.all() {
-			if err := q.expireAll(ctx); err != nil {
+			if err := errors.Join(q.expireAll(ctx), q.sweepDedup()); err != nil {
 				s.opt.Log.Error("expired messages were not removed, it will be tried again", "queue", q.name.String(), "err", err)
 			}
 		}
@@ -59,6 +60,10 @@ func (q *Queue) expireAll(ctx context.Context) error {
 			}
 			q.expire(&b, q.takeFirst())
 		}
+		var load []*group
+		if q.groups != nil {
+			load = q.expireGroups(&b, oldest)
+		}
 		for _, l := range q.leases {
 			if b.Len() >= expireBatch {
 				break
@@ -67,19 +72,24 @@ func (q *Queue) expireAll(ctx context.Context) error {
 				q.expire(&b, l)
 			}
 		}
-		more := b.Len() > 0
-		if !more && q.window.len() == 0 && q.cursor < q.tail {
+		more := b.Len() > 0 || len(load) > 0
+		if !more && q.listed() == 0 && q.cursor < q.tail {
 			q.mu.Unlock()
 			if err := q.refill(); err != nil {
 				return err
 			}
 			q.mu.Lock()
-			more = q.window.len() > 0
+			more = q.listed() > 0
 		}
 		errs := make([]error, 1)
 		q.commit(&b, errs)
 		if errs[0] != nil {
 			return errs[0]
+		}
+		for _, g := range load {
+			if err := q.load1(g); err != nil {
+				return err
+			}
 		}
 		if !more {
 			return nil

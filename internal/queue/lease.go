@@ -21,10 +21,11 @@ type lease struct {
 	nonce uint64  // of the last receipt given
 	owner *source // the flow's source that holds it, or nil
 
-	due      int64 // monotonic: leased, delayed: visible from then on
-	leasedAt int64 // monotonic: when it was last received
-	sent     int64 // Unix milliseconds
-	first    int64 // Unix milliseconds of the first receive, or 0
+	due      int64  // monotonic: leased, delayed: visible from then on
+	leasedAt int64  // monotonic: when it was last received
+	sent     int64  // Unix milliseconds
+	group    *group // nil on standard queues
+	first    int64  // Unix milliseconds of the first receive, or 0
 	receives uint32
 	failures uint32
 	size     uint32 // bytes of the record
@@ -33,6 +34,8 @@ type lease struct {
 	state  state
 	marked bool // there is, or will be, a mark beside the record
 	seen   bool // by the commit of a transaction; only set while mu is held
+	listed bool // FIFO: its turn comes by the list of its group
+	ahead  bool // FIFO: returned, and the cursor has not come to it yet
 }
 
 // leaseHeap is a heap of leases: by when they become visible and then by their
@@ -92,10 +95,15 @@ func (q *Queue) place(l *lease, s state) {
 		heap.Push(&q.due, l)
 	case returned:
 		l.owner = nil
-		heap.Push(&q.returned, l)
+		if l.group == nil {
+			heap.Push(&q.returned, l)
+		}
 	}
 	if s != returned {
 		q.arm()
+	}
+	if l.group != nil {
+		q.placeInGroup(l)
 	}
 }
 
@@ -110,7 +118,12 @@ func (q *Queue) unplace(l *lease) {
 		q.delayed--
 		heap.Remove(&q.due, int(l.pos))
 	case returned:
-		heap.Remove(&q.returned, int(l.pos))
+		if l.group == nil {
+			heap.Remove(&q.returned, int(l.pos))
+		}
+	}
+	if l.group != nil {
+		l.unplaceInGroup()
 	}
 }
 
@@ -132,6 +145,9 @@ func (q *Queue) forget(l *lease) {
 		if q.refilling != nil {
 			q.refilling.gone[l.n] = struct{}{}
 		}
+	}
+	if l.group != nil {
+		q.leaveGroup(l)
 	}
 }
 

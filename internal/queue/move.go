@@ -86,6 +86,9 @@ func (q *Queue) errGone(n uint64) error {
 func (q *Queue) enqueueMove(n uint64, to *Queue) (*store.Batch, error) {
 	q.moves.Lock()
 	defer q.moves.Unlock()
+	if q.groups != nil {
+		return q.enqueueMoveOrdered(n, to)
+	}
 	q.mu.Lock()
 	ahead := q.window.len() == 0 && n >= q.cursor && n < q.tail
 	q.mu.Unlock()
@@ -145,13 +148,16 @@ func (q *Queue) copyTo(b *store.Batch, n uint64, to *Queue) (*staged, error) {
 	if err := decodeRecord(record, &m); err != nil {
 		return nil, fmt.Errorf("read message %d of the queue %s: %w", n, q.name, err)
 	}
+	if err := to.checkMove(&m); err != nil {
+		return nil, err
+	}
 	m.DeadLetter, m.Hops, m.Steps = nil, 0, 0
 	m.Sent = q.set.opt.Now()
 	if record, err = encodeRecord(&m, uuid.Nil); err != nil {
 		return nil, err
 	}
 	s := &staged{q: to, b: b}
-	s.sends = append(s.one[:0], stagedSend{place: b.Append(to.series, record, nil), record: record})
+	s.sends = append(s.one[:0], stagedSend{place: b.Append(to.series, record, nil), record: record, group: to.groupFor(&m)})
 	return s, nil
 }
 

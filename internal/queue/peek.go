@@ -26,10 +26,7 @@ func (q *Queue) Peek(position int64, most int) ([]Peeked, error) {
 	var damaged error
 	q.mu.Lock()
 	lo, hi := max(uint64(max(position, 0)), q.trimmed), q.tail
-	first := q.cursor // nothing below all of these exists
-	if it := q.window.first(); it != nil {
-		first = it.n
-	}
+	first := q.waitsFrom() // nothing below it and all leases exists
 	for _, l := range q.leases {
 		first = min(first, l.n)
 	}

@@ -39,6 +39,10 @@ type Queue struct {
 	refilling *refilling // somebody reads the next part of the window
 	goneAhead bool       // a message from cursor on was removed since the last reading
 
+	groups   *groups   // of a FIFO queue, whose window is empty; nil on standard queues
+	dedup    dedup     // of a FIFO queue
+	attempts *attempts // of a FIFO queue, or nil
+
 	// All others.
 	leases   map[uint64]*lease
 	due      leaseHeap // leased and delayed
@@ -90,6 +94,13 @@ func (q *Queue) load() error {
 			n: n, nonce: m.nonce, sent: m.sent, first: m.first, marked: true,
 			receives: m.receives, failures: m.failures, size: m.size,
 		}
+		if (m.group != nil) != (q.groups != nil) {
+			damaged = fmt.Errorf("queue %s, message %d: %w: its kind is not that of the queue", q.name, n, errMark)
+			return false
+		}
+		if m.group != nil {
+			q.join(l, *m.group)
+		}
 		q.leases[n] = l
 		// The wall clock may have jumped while nobody looked: no wait is
 		// longer than the longest that can be asked for.
@@ -136,6 +147,9 @@ func (q *Queue) Configure(f func(*Settings) error) error {
 		return err
 	}
 	if err := next.Validate(); err != nil {
+		return err
+	}
+	if err := q.name.fits(next); err != nil {
 		return err
 	}
 	doc := document{ID: q.id, Name: q.name, Created: q.created, Modified: q.set.opt.Now(), Settings: next}
@@ -196,6 +210,7 @@ func (q *Queue) purged(n uint64) {
 	q.due, q.returned = leaseHeap{}, leaseHeap{byNumber: true}
 	q.inFlight, q.delayed = 0, 0
 	q.window.clear(q.set)
+	q.clearGroups()
 	q.cursor, q.tail, q.trimmed = n, max(q.tail, n), n
 	q.total = 0
 }
@@ -230,7 +245,7 @@ func (q *Queue) Stats() Stats {
 	return Stats{
 		Name:      q.name,
 		Depth:     Depth{Visible: q.total - q.inFlight - q.delayed, InFlight: q.inFlight, Delayed: q.delayed},
-		Cached:    q.window.bytes,
+		Cached:    q.cachedBytes(),
 		Receivers: len(q.waiters),
 		Sent:      q.stats.sent, Received: q.stats.received, Deleted: q.stats.deleted,
 		Expired: q.stats.expired, DeadLettered: q.stats.deadLettered,
@@ -242,6 +257,9 @@ func (q *Queue) Stats() Stats {
 func (q *Queue) Oldest() time.Time {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.groups != nil {
+		return q.oldestOfGroups()
+	}
 	var sent int64
 	if it := q.window.first(); it != nil {
 		sent = recordSent(it.record)
@@ -260,7 +278,7 @@ func (q *Queue) markOf(l *lease) []byte {
 	wall, mono := q.set.opt.Now(), q.set.mono()
 	m := mark{
 		state: l.state, nonce: l.nonce, receives: l.receives, failures: l.failures,
-		first: l.first, sent: l.sent, size: l.size,
+		first: l.first, sent: l.sent, size: l.size, group: l.groupKey(),
 	}
 	if l.state != returned {
 		m.due = wall.Add(time.Duration(l.due - mono)).UnixMilli()
@@ -279,10 +297,7 @@ func (q *Queue) low(b *store.Batch, now bool) {
 		return
 	}
 	q.sinceLow = 0
-	low := q.cursor
-	if item := q.window.first(); item != nil {
-		low = item.n
-	}
+	low := q.waitsFrom()
 	if q.refilling != nil {
 		low = min(low, q.refilling.from)
 	}
@@ -294,7 +309,7 @@ func (q *Queue) low(b *store.Batch, now bool) {
 		live = append(live, l.n)
 		if !l.marked {
 			l.marked = true
-			m := mark{state: returned, nonce: l.nonce, failures: l.failures, sent: l.sent, size: l.size}
+			m := mark{state: returned, nonce: l.nonce, failures: l.failures, sent: l.sent, size: l.size, group: l.groupKey()}
 			b.Mark(q.series, l.n, m.encode())
 		}
 	}

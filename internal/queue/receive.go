@@ -47,7 +47,7 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 			q.mu.Unlock()
 			return nil, err
 		}
-		if q.window.len() == 0 && q.cursor < q.tail { // the backlog goes on, on disk
+		if q.starved() { // the backlog goes on, on disk
 			q.mu.Unlock()
 			if err := q.refill(); err != nil {
 				q.mu.Lock()
@@ -63,7 +63,17 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 			q.mu.Unlock()
 			return nil, err
 		}
-		if p.empty() && q.window.len() == 0 && q.cursor < q.tail {
+		if p.empty() && p.load != nil {
+			q.mu.Unlock()
+			if err := q.load1(p.load); err != nil {
+				q.mu.Lock()
+				q.passOn(woken)
+				q.mu.Unlock()
+				return nil, unavailable("receive", err)
+			}
+			continue
+		}
+		if p.empty() && q.starved() {
 			q.mu.Unlock()
 			continue // all in the window had expired
 		}
@@ -141,6 +151,11 @@ type picked struct {
 	lent  []lent
 	dead  []lease      // over the redrive limit, in flight with nobody
 	batch *store.Batch // marks of what a client received, removals of what expired; or nil
+
+	// Of a FIFO queue:
+	group              *group // that is taken from
+	fromGroup, ofGroup int    // how many of lent, of dead, are of it
+	load               *group // that must be read first
 }
 
 // lent is a message that was picked to be delivered. What is told of the
@@ -159,17 +174,14 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 	p := picked{owner: owner}
 	client := owner == nil
 	if client && q.inFlight >= q.set.limits.inFlight {
+		if q.groups != nil {
+			return p, nil // no error on a FIFO queue (SQS)
+		}
 		return p, ErrOverLimit
 	}
 	wall := q.set.opt.Now()
 	oldest := wall.Add(-q.settings.Retention).UnixMilli()
-	leaseFor := lim.Lease
-	if leaseFor == 0 {
-		leaseFor = q.settings.VisibilityTimeout
-	}
-	if leaseFor < 0 { // a client asked for 0
-		leaseFor = 0
-	}
+	leaseFor := q.leaseFor(lim)
 	now := q.set.mono()
 	until := wall.Add(leaseFor)
 	limit := uint32(0)
@@ -179,14 +191,22 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 	var dead *Queue
 	bytes := 0
 	for len(p.lent) < lim.Messages && len(p.dead) < deadAtOnce {
-		l, fresh := q.returned.first(), q.window.first()
-		if l == nil && fresh == nil {
-			break
-		}
+		var l *lease
 		var record []byte
-		if l == nil || (fresh != nil && fresh.n < l.n) {
-			record = fresh.record
-			l = q.takeFirst()
+		if q.groups != nil {
+			if l, record = q.nextOfGroups(&p); l == nil {
+				break
+			}
+		} else {
+			fresh := q.window.first()
+			l = q.returned.first()
+			if l == nil && fresh == nil {
+				break
+			}
+			if l == nil || (fresh != nil && fresh.n < l.n) {
+				record = fresh.record
+				l = q.takeFirst()
+			}
 		}
 		if l.sent < oldest {
 			q.expire(p.expiring(), l)
@@ -197,12 +217,21 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 				dead = q.deadLetterQueue()
 			}
 			if dead != nil {
+				if l.group != nil && p.fromGroup > 0 {
+					p.leave() // what is before it in its group is not settled
+					continue
+				}
+				p.ofGroup++
 				q.unplace(l)
 				l.nonce, l.due = newNonce(), now+int64(redriveLease)
 				q.place(l, leased)
 				p.dead = append(p.dead, *l)
 				continue
 			}
+		}
+		if l.group != nil && p.ofGroup > 0 {
+			p.leave() // it waits until the dead before it are gone
+			continue
 		}
 		bytes += int(l.size)
 		if lim.Bytes > 0 && bytes > lim.Bytes && len(p.lent) > 0 {
@@ -216,6 +245,7 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 			l.first = wall.UnixMilli()
 		}
 		q.place(l, leased)
+		p.fromGroup++
 		if client {
 			l.marked = true
 			p.expiring().Mark(q.series, l.n, q.markOf(l))
@@ -254,7 +284,7 @@ func (q *Queue) deadLetterQueue() *Queue {
 		return nil
 	}
 	d, err := q.set.Queue(Name{q.name.Account, q.settings.DeadLetter.Queue})
-	if err != nil || d == q {
+	if err != nil || d == q || (d.groups != nil) != (q.groups != nil) {
 		return nil
 	}
 	return d
@@ -291,6 +321,9 @@ func (q *Queue) deliver(p picked) ([]runnel.Delivery, error) {
 			q.set.opt.Log.Error("message cannot be read: it stays in the queue", "queue", q.name.String(), "message", t.l.n, "err", err)
 			continue
 		}
+		if q.groups != nil {
+			d.Lane = runnel.Lane(d.Key)
+		}
 		ds = append(ds, d)
 	}
 	if p.owner == nil && p.batch != nil {
@@ -315,7 +348,7 @@ func (q *Queue) redrive(dead []lease) error {
 		return nil // the policy went meanwhile
 	}
 	moves := make([]*store.Batch, 0, len(dead)) // enqueued together, to share commits
-	for i := range dead {
+	for i := 0; i < len(dead); i++ {
 		l := &dead[i]
 		reason := &runnel.DeadLetter{
 			Source:   "queue:" + q.name.Queue,
@@ -335,6 +368,9 @@ func (q *Queue) redrive(dead []lease) error {
 		case errors.Is(err, runnel.ErrLeaseLost): // purged
 		case err != nil:
 			q.set.opt.Log.Warn("not moved to the dead-letter queue, it will be tried again", "queue", q.name.String(), "to", to.name.String(), "message", l.n, "err", err)
+			if q.groups != nil {
+				dead = dead[:i+1] // none may overtake it
+			}
 		default:
 			moves = append(moves, b)
 		}
@@ -364,12 +400,15 @@ func (q *Queue) moveOut(n uint64, to *Queue, reason *runnel.DeadLetter, still fu
 	if err := decodeRecord(record, &m); err != nil {
 		return nil, err
 	}
+	if err := to.checkMove(&m); err != nil {
+		return nil, err
+	}
 	m.DeadLetter = reason
 	if record, err = encodeRecord(&m, uuid.Nil); err != nil {
 		return nil, err
 	}
 	b := new(store.Batch)
-	s := &staged{q: to, b: b, sends: []stagedSend{{place: b.Append(to.series, record, nil), record: record}}}
+	s := &staged{q: to, b: b, sends: []stagedSend{{place: b.Append(to.series, record, nil), record: record, group: to.groupFor(&m)}}}
 	q.set.drops.RLock()
 	defer q.set.drops.RUnlock()
 	if to.dropped.Load() {

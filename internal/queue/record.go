@@ -114,6 +114,20 @@ func recordSent(rec []byte) int64 {
 	return int64(binary.BigEndian.Uint64(rec[2:]))
 }
 
+// recordKey returns the key of the message in rec, empty if it has none.
+func recordKey(rec []byte) []byte {
+	if len(rec) < 10 || rec[1]&flagKey == 0 {
+		return nil
+	}
+	r := reader{b: rec[10:]}
+	if rec[1]&flagTextID != 0 {
+		r.next()
+	} else {
+		r.take(16)
+	}
+	return r.next()
+}
+
 // decodeRecord fills m. Body and attribute values are parts of rec.
 func decodeRecord(rec []byte, m *runnel.Message) error {
 	if len(rec) < 10 {
@@ -241,9 +255,13 @@ func messageBytes(m *runnel.Message) int {
 //	sent      8 bytes, Unix milliseconds
 //	leased    8 bytes, Unix milliseconds of the last receive, or 0
 //	size      4 bytes, of the record
+//
+// Version 2 is for FIFO queues, and has 16 bytes more: the message's group.
 const (
-	markV1   = 1
-	markSize = 54
+	markV1     = 1
+	markV2     = 2
+	markSize   = 54
+	markV2Size = markSize + len(groupKey{})
 )
 
 type mark struct {
@@ -254,11 +272,12 @@ type mark struct {
 	first, sent        int64
 	leased             int64
 	size               uint32
+	group              *groupKey // nil on standard queues
 }
 
 func (m mark) encode() []byte {
 	be := binary.BigEndian
-	b := make([]byte, 2, markSize)
+	b := make([]byte, 2, markV2Size)
 	b[0], b[1] = markV1, byte(m.state)
 	b = be.AppendUint64(b, uint64(m.due))
 	b = be.AppendUint64(b, m.nonce)
@@ -267,12 +286,28 @@ func (m mark) encode() []byte {
 	b = be.AppendUint64(b, uint64(m.first))
 	b = be.AppendUint64(b, uint64(m.sent))
 	b = be.AppendUint64(b, uint64(m.leased))
-	return be.AppendUint32(b, m.size)
+	b = be.AppendUint32(b, m.size)
+	if m.group != nil {
+		b[0] = markV2
+		b = append(b, m.group[:]...)
+	}
+	return b
 }
 
+var errMark = errors.New("damaged mark")
+
 func decodeMark(b []byte) (mark, error) {
-	if len(b) != markSize || b[0] != markV1 || b[1] > byte(returned) {
-		return mark{}, errors.New("damaged mark")
+	var group *groupKey
+	switch {
+	case len(b) == markSize && b[0] == markV1:
+	case len(b) == markV2Size && b[0] == markV2:
+		g := groupKey(b[markSize:])
+		group = &g
+	default:
+		return mark{}, errMark
+	}
+	if b[1] > byte(returned) {
+		return mark{}, errMark
 	}
 	be := binary.BigEndian
 	return mark{
@@ -285,5 +320,6 @@ func decodeMark(b []byte) (mark, error) {
 		sent:     int64(be.Uint64(b[34:])),
 		leased:   int64(be.Uint64(b[42:])),
 		size:     be.Uint32(b[50:]),
+		group:    group,
 	}, nil
 }

@@ -23,7 +23,16 @@ const maxTextID = 256
 // is sent now, whatever its Sent says: retention counts from here.
 func (q *Queue) Send(ms []runnel.Message) ([]runnel.MessageID, error) {
 	ids := make([]runnel.MessageID, len(ms))
-	err := q.send(ms, ids)
+	var err error
+	if q.groups != nil {
+		var sent []Sent
+		sent, err = q.SendOrdered(ms)
+		for i := range sent {
+			ids[i] = sent[i].ID
+		}
+	} else {
+		err = q.send(ms, ids)
+	}
 	var partial *runnel.SendError
 	if err != nil && !errors.As(err, &partial) {
 		return nil, err
@@ -57,12 +66,19 @@ type staged struct {
 	b     *store.Batch
 	sends []stagedSend
 	one   [1]stagedSend // the room of sends for one message
+
+	// Of a FIFO queue:
+	sent     []Sent       // what is told of each message
+	sames    [][2]int     // of these, duplicates in the same batch, and of which
+	reserved *reservation // their deduplication ids
 }
 
 type stagedSend struct {
 	place  int
 	record []byte
 	delay  time.Duration
+	group  groupKey
+	of     int // in staged.sent
 }
 
 // stage checks messages and adds them to a batch, and their ids to ids unless
@@ -71,7 +87,7 @@ type stagedSend struct {
 // were refused; their ids stay empty. On any other error nothing was staged.
 func (q *Queue) stage(b *store.Batch, ms []runnel.Message, ids []runnel.MessageID) (*staged, error) {
 	if err := q.set.store.Room(); err != nil {
-		return nil, runnel.Errorf(runnel.CodeUnavailable, "the server's disk is nearly full, nothing can be sent: %w", err)
+		return nil, errRoom(err)
 	}
 	q.mu.Lock()
 	delay, largest, ended := q.settings.Delay, q.settings.MaxMessageBytes, q.ended
@@ -108,6 +124,20 @@ func (q *Queue) stage(b *store.Batch, ms []runnel.Message, ids []runnel.MessageI
 	return s, nil
 }
 
+func errRoom(err error) error {
+	return runnel.Errorf(runnel.CodeUnavailable, "the server's disk is nearly full, nothing can be sent: %w", err)
+}
+
+func checkSize(m *runnel.Message, largest int) error {
+	if size := messageBytes(m); size > largest {
+		return runnel.Errorf(runnel.CodeTooLarge, "the message has %d bytes, the queue takes %d", size, largest)
+	}
+	if len(m.ID) > maxTextID {
+		return runnel.Errorf(runnel.CodeInvalid, "the message id has %d bytes, at most %d are allowed", len(m.ID), maxTextID)
+	}
+	return nil
+}
+
 // newID returns a random UUID, version 4, of the generator that newNonce has.
 func newID() uuid.UUID {
 	var id uuid.UUID
@@ -120,13 +150,9 @@ func newID() uuid.UUID {
 
 // stageOne adds one message, and returns the id that it was given if it had
 // none.
-
 func (q *Queue) stageOne(b *store.Batch, m runnel.Message, now time.Time, delay time.Duration, largest int) (stagedSend, uuid.UUID, error) {
-	if size := messageBytes(&m); size > largest {
-		return stagedSend{}, uuid.Nil, runnel.Errorf(runnel.CodeTooLarge, "the message has %d bytes, the queue takes %d", size, largest)
-	}
-	if len(m.ID) > maxTextID {
-		return stagedSend{}, uuid.Nil, runnel.Errorf(runnel.CodeInvalid, "the message id has %d bytes, at most %d are allowed", len(m.ID), maxTextID)
+	if err := checkSize(&m, largest); err != nil {
+		return stagedSend{}, uuid.Nil, err
 	}
 	switch {
 	case m.Delay > MaxDelay:
@@ -145,16 +171,22 @@ func (q *Queue) stageOne(b *store.Batch, m runnel.Message, now time.Time, delay 
 	if err != nil {
 		return stagedSend{}, uuid.Nil, err
 	}
+	group := q.groupFor(&m)
 	var first []byte
 	if delay > 0 {
-		first = mark{state: delayed, due: now.Add(delay).UnixMilli(), sent: m.Sent.UnixMilli(), size: uint32(len(record))}.encode()
+		var of *groupKey
+		if q.groups != nil {
+			of = &group
+		}
+		first = mark{group: of, state: delayed, due: now.Add(delay).UnixMilli(), sent: m.Sent.UnixMilli(), size: uint32(len(record))}.encode()
 	}
-	return stagedSend{place: b.Append(q.series, record, first), record: record, delay: delay}, raw, nil
+	return stagedSend{place: b.Append(q.series, record, first), record: record, delay: delay, group: group}, raw, nil
 }
 
 // Committed makes the messages part of the queue, and wakes who waits for
 // them. It runs after the commit, in the order of commits: numbers grow.
 func (s *staged) Committed(err error) {
+	defer s.abandon()
 	if err != nil {
 		return
 	}
@@ -171,9 +203,18 @@ func (s *staged) Committed(err error) {
 		case send.delay > 0:
 			l := &lease{n: n, due: q.set.mono() + int64(send.delay), sent: recordSent(send.record), size: uint32(len(send.record)), marked: true}
 			q.leases[n] = l
+			if q.groups != nil {
+				q.join(l, send.group)
+			}
 			q.place(l, delayed)
-			if next {
+			if q.groups != nil {
+				q.arrive(n, send, l)
+			} else if next {
 				q.cursor++
+			}
+		case q.groups != nil:
+			if !q.arrive(n, send, nil) {
+				visible++
 			}
 		case next && q.refilling == nil && q.window.takes(q.set, len(send.record)):
 			q.window.push(q.set, item{n, send.record})
@@ -183,7 +224,11 @@ func (s *staged) Committed(err error) {
 			visible++
 		}
 		q.tail = n + 1
+		if s.sent != nil {
+			s.sent[send.of].Position = int64(n)
+		}
 	}
+	s.same()
 	q.stats.sent += uint64(len(s.sends))
 	q.wake(visible)
 }

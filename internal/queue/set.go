@@ -126,6 +126,10 @@ func (s *Set) newQueue(d document) (*Queue, error) {
 		set: s, id: d.ID, name: d.Name, created: d.Created, series: series,
 		settings: d.Settings, modified: d.Modified,
 	}
+	if d.Settings.FIFO != nil {
+		q.groups = newGroups()
+		q.dedup.init(s)
+	}
 	q.mu.Lock() // its timer may fire at once
 	defer q.mu.Unlock()
 	if err := q.load(); err != nil {
@@ -144,6 +148,9 @@ func (s *Set) Create(name Name, settings Settings) (q *Queue, created bool, err 
 		return nil, false, err
 	}
 	if err := settings.Validate(); err != nil {
+		return nil, false, err
+	}
+	if err := name.fits(settings); err != nil {
 		return nil, false, err
 	}
 	s.admin.Lock()
@@ -235,6 +242,9 @@ func (s *Set) drop(name Name, may func(*Queue) error) error {
 	var b store.Batch
 	b.Drop(q.series)
 	b.Delete(spaceQueue, idKey(q.id))
+	if q.groups != nil {
+		b.DeleteRange(spaceDedup, idKey(q.id), idKey(q.id+1))
+	}
 	s.drops.Lock()
 	if err := may(q); err != nil {
 		s.drops.Unlock()
@@ -251,6 +261,7 @@ func (s *Set) drop(name Name, may func(*Queue) error) error {
 	}
 	q.mu.Lock()
 	q.window.clear(s)
+	q.clearGroups()
 	q.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel"
@@ -43,6 +44,9 @@ type Settings struct {
 	// DeadLetter says when SQS clients get a message no more. It binds them
 	// only: a flow has rules of its own. nil: never.
 	DeadLetter *Redrive `json:"dead_letter,omitempty"`
+	// FIFO makes the queue keep order; its name then ends in ".fifo", and no
+	// other may. It cannot be given or taken later, only its fields change.
+	FIFO *FIFO `json:"fifo,omitempty"`
 	// Kept are attributes that a door accepts and returns, and that have no
 	// effect here (Policy, KmsMasterKeyId ...).
 	Kept map[string]string `json:"kept,omitempty"`
@@ -56,6 +60,22 @@ type Redrive struct {
 	Queue       string `json:"queue"`
 	MaxReceives int    `json:"max_receives"`
 }
+
+// FIFO are the settings that only FIFO queues have.
+type FIFO struct {
+	// ContentDedup gives a message without a DedupID the SHA-256 of its body
+	// for one. Without it such a message is refused.
+	ContentDedup bool `json:"content_dedup,omitempty"`
+	// DedupByGroup: a DedupID counts within its message group. Otherwise it
+	// counts within the queue.
+	DedupByGroup bool `json:"dedup_by_group,omitempty"`
+	// LimitByGroup is FifoThroughputLimit perMessageGroupId, and needs
+	// DedupByGroup. It is kept and has no effect: nothing is throttled. (SQS)
+	LimitByGroup bool `json:"limit_by_group,omitempty"`
+}
+
+// Suffix is how the names of FIFO queues end.
+const Suffix = ".fifo"
 
 // Defaults are the settings of a queue about which nothing was said.
 func Defaults() Settings {
@@ -84,6 +104,9 @@ func (s Settings) Validate() error {
 			Err:  fmt.Errorf("%d is not between %d and %d", s.MaxMessageBytes, MinMessageBytes, MaxMessageBytes),
 		})
 	}
+	if s.FIFO != nil && s.FIFO.LimitByGroup && !s.FIFO.DedupByGroup {
+		errs = append(errs, &runnel.FieldError{Path: "fifo.limit_by_group", Err: errors.New("needs dedup_by_group")})
+	}
 	if d := s.DeadLetter; d != nil {
 		if d.Queue == "" {
 			errs = append(errs, &runnel.FieldError{Path: "dead_letter.queue", Err: errors.New("is missing")})
@@ -107,17 +130,24 @@ type Name struct {
 // String returns "account/queue".
 func (n Name) String() string { return n.Account + "/" + n.Queue }
 
+// FIFO says whether the name is that of a FIFO queue.
+func (n Name) FIFO() bool { return strings.HasSuffix(n.Queue, Suffix) }
+
 // Validate says whether a queue can have this name: 1 to 80 letters, digits,
-// hyphens and underscores. (SQS; ".fifo" is for FIFO queues.)
+// hyphens and underscores; the last five may be ".fifo". (SQS)
 func (n Name) Validate() error {
 	if n.Queue == "" || len(n.Queue) > 80 {
 		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want 1 to 80 characters", n.Queue)
 	}
-	for _, c := range []byte(n.Queue) {
+	base := strings.TrimSuffix(n.Queue, Suffix)
+	if base == "" {
+		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want more than the ending", n.Queue)
+	}
+	for _, c := range []byte(base) {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
 		default:
-			return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want letters, digits, hyphens and underscores", n.Queue)
+			return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want letters, digits, hyphens and underscores, and at the end perhaps .fifo", n.Queue)
 		}
 	}
 	return nil

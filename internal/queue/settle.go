@@ -12,6 +12,10 @@ import (
 // holds.
 var ErrNotInFlight = errors.New("the message is not in flight")
 
+// ErrReceiptExpired is returned by Delete on a FIFO queue for a message that is
+// not the holder's any more. (SQS)
+var ErrReceiptExpired = errors.New("the receipt handle has expired")
+
 // ErrNoMessage is returned by ChangeVisibility for a receipt whose message is
 // gone, or was received again since.
 var ErrNoMessage = errors.New("the message does not exist, or was received again")
@@ -23,7 +27,9 @@ var ErrTotalVisibility = errors.New("the total visibility timeout is beyond 12 h
 // Delete removes messages by their receipts and returns an error or nil for
 // each when that is durable. A message that is gone, or was received again
 // since, is no error, and is left alone: the receipt is old. (SQS) Its removal
-// may be under way in another call: that is waited for too.
+// may be under way in another call: that is waited for too. On a FIFO queue a receipt
+// whose visibility timeout has ended is ErrReceiptExpired: its message may be with
+// somebody else, and its group behind it.
 func (q *Queue) Delete(rs []Receipt) []error {
 	errs := make([]error, len(rs))
 	var b store.Batch
@@ -33,7 +39,12 @@ func (q *Queue) Delete(rs []Receipt) []error {
 			errs[i] = ErrBadReceipt
 			continue
 		}
-		if l := q.leases[r.n]; l != nil && l.nonce == r.nonce && l.state != delayed {
+		l := q.leases[r.n]
+		if q.groups != nil && l != nil && (l.nonce != r.nonce || l.state != leased) {
+			errs[i] = ErrReceiptExpired
+			continue
+		}
+		if l != nil && l.nonce == r.nonce && l.state != delayed {
 			q.remove(&b, l)
 			q.stats.deleted++
 		} else {

@@ -52,6 +52,7 @@ var (
 	_ runnel.Extender   = (*source)(nil)
 	_ runnel.Backlogger = (*source)(nil)
 	_ runnel.Transactor = (*source)(nil)
+	_ runnel.Ordered    = (*source)(nil)
 	_ runnel.Sink       = (*sink)(nil)
 	_ runnel.Limiter    = (*sink)(nil)
 )
@@ -201,6 +202,15 @@ func (s *source) Joins(to runnel.Sink) bool {
 
 func (s *source) Begin(context.Context) (runnel.Txn, error) { return newTxn(s), nil }
 
+// Order is by key on a FIFO queue, which does not hand out a message while one
+// before it of the same key is in flight.
+func (s *source) Order() runnel.Order {
+	if s.q.groups != nil {
+		return runnel.OrderKey
+	}
+	return runnel.OrderNone
+}
+
 // Close gives back what the source holds.
 func (s *source) Close(context.Context) error {
 	s.once.Do(func() {
@@ -223,6 +233,9 @@ func (q *Queue) Sink() runnel.Sink { return &sink{q} }
 type sink struct{ q *Queue }
 
 func (s *sink) Send(_ context.Context, ms []runnel.Message) error {
+	if s.q.groups != nil {
+		return s.q.sendOrdered(ms, make([]Sent, len(ms)))
+	}
 	return s.q.send(ms, nil)
 }
 

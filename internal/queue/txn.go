@@ -41,6 +41,7 @@ type txn struct {
 	staged  []committer
 	queues  []*Queue // that are sent to: none may be deleted before the commit
 	ended   bool
+	ordered []orderedSends // to FIFO queues: added to batch by Commit
 
 	over sync.WaitGroup // waits for told
 	err  error          // of the commit, set by told
@@ -93,6 +94,9 @@ func (t *txn) Send(to runnel.Sink, ms []runnel.Message) error {
 	if !t.source.Joins(to) {
 		return runnel.Errorf(runnel.CodeUnsupported, "the sink does not live in the same store")
 	}
+	if s, ok := to.(*sink); ok && s.q.groups != nil {
+		return t.sendOrdered(s.q, ms)
+	}
 	staged, err := to.(stager).Stage(&t.batch, ms)
 	if staged != nil {
 		t.staged = append(t.staged, staged)
@@ -108,8 +112,12 @@ func (t *txn) Commit(context.Context) error {
 		return errTxnEnded
 	}
 	t.ended = true
+	if err := t.stageOrdered(); err != nil {
+		return err
+	}
 	waits, err := t.enqueue()
 	if err != nil || !waits {
+		t.abandon()
 		return err
 	}
 	t.over.Wait()

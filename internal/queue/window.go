@@ -20,6 +20,9 @@ type limits struct {
 	// low is after how many removals the low-water mark is stored: so many
 	// tombstones a restart may have to pass.
 	low int
+	// load is how many messages of one group are read ahead, and parked how
+	// many runs of numbers all groups of a queue may have in memory.
+	load, parked int
 	// inFlight is MaxInFlight.
 	inFlight int64
 }
@@ -27,6 +30,7 @@ type limits struct {
 var defaultLimits = limits{
 	window: 4096, windowBytes: 2 << 20, cachedBytes: 64 << 20,
 	refill: 1024, refillBytes: 1 << 20, refillLeast: 16,
+	load: 64, parked: 1 << 18,
 	low: 8192, inFlight: MaxInFlight,
 }
 
@@ -127,7 +131,10 @@ type refilling struct {
 // of that part can be removed meanwhile, once its delay has ended: that is
 // noted, and keeps it out. One that was removed just before is waited for, so
 // that its record is not there to be read.
-func (q *Queue) refill() error {
+func (q *Queue) refill() error { return q.readOn(false) }
+
+// readOn is refill; force: even if nothing is wanted, on a FIFO queue.
+func (q *Queue) readOn(force bool) error {
 	q.mu.Lock()
 	if r := q.refilling; r != nil {
 		q.mu.Unlock()
@@ -135,7 +142,7 @@ func (q *Queue) refill() error {
 		return nil
 	}
 	lo, hi := q.cursor, q.tail
-	if lo >= hi || q.window.len() > 0 || q.ended != nil {
+	if !q.starved() && (!force || lo >= hi) || q.ended != nil {
 		q.mu.Unlock()
 		return nil
 	}
@@ -159,6 +166,7 @@ func (q *Queue) refill() error {
 		most = q.set.limits.refillLeast
 	}
 	var read []item
+	var keys []groupKey // of a FIFO queue
 	bytes := 0
 	next := hi
 	if err == nil {
@@ -168,6 +176,9 @@ func (q *Queue) refill() error {
 				return false
 			}
 			read = append(read, item{n, append([]byte(nil), record...)})
+			if q.groups != nil {
+				keys = append(keys, groupOf(recordKey(record)))
+			}
 			bytes += len(record)
 			return true
 		})
@@ -182,6 +193,10 @@ func (q *Queue) refill() error {
 	}
 	if q.dropped.Load() {
 		return nil // its window is empty and stays so
+	}
+	if q.groups != nil {
+		q.passAll(r, read, keys)
+		read = nil
 	}
 	for _, it := range read {
 		_, exception := q.leases[it.n]

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"encoding/binary"
+
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -29,6 +31,8 @@ const (
 	opDrop
 	opLow
 	opClear
+	opIndex
+	opDeleteRange
 )
 
 type op struct {
@@ -36,11 +40,11 @@ type op struct {
 	marked bool // opRemove: there may be a mark to remove as well
 	space  Space
 	series *Series
-	n      uint64 // the number; of an append, once it was merged
+	n      uint64 // the number; of an append, once it was merged; opIndex: the place of its append
 	hi     uint64 // opClear: up to here
 	key    []byte
 	value  []byte
-	mark   []byte // opAppend: the record's first mark, or nil
+	mark   []byte // opAppend: the record's first mark, or nil; opDeleteRange: up to this key
 }
 
 // Empty says whether committing the batch would neither change nor wait for
@@ -73,6 +77,21 @@ func (b *Batch) Append(r *Series, record, mark []byte) (place int) {
 	b.bytes += len(record) + len(mark)
 	b.ops = append(b.ops, op{kind: opAppend, series: r, value: record, mark: mark})
 	return len(b.ops) - 1
+}
+
+// Index sets a key together with an append of the same batch, whose place is
+// given: its value is value and then the number of the record, 8 bytes,
+// big-endian. It counts as part of the append: a batch of nothing else goes the
+// quick way of sends, and may overtake the others, a DeleteRange of its key too.
+func (b *Batch) Index(space Space, key, value []byte, place int) {
+	b.bytes += len(key) + len(value) + 8
+	b.ops = append(b.ops, op{kind: opIndex, space: space, series: b.ops[place].series, n: uint64(place), key: key, value: value})
+}
+
+// DeleteRange removes every key of a space from lo on and below hi.
+func (b *Batch) DeleteRange(space Space, lo, hi []byte) {
+	b.touch()
+	b.ops = append(b.ops, op{kind: opDeleteRange, space: space, key: lo, mark: hi})
 }
 
 // InOrder makes a batch wait for all enqueued before it, but for those that
@@ -181,6 +200,14 @@ func (b *Batch) merge(g *group) {
 			g.drops = append(g.drops, r)
 		case opLow:
 			r.head.low = max(r.head.low, o.n)
+		case opIndex:
+			d := g.batch.SetDeferred(1+len(o.key), len(o.value)+8)
+			d.Key[0] = byte(o.space)
+			copy(d.Key[1:], o.key)
+			binary.BigEndian.PutUint64(d.Value[copy(d.Value, o.value):], b.ops[o.n].n)
+			must(d.Finish())
+		case opDeleteRange:
+			must(g.batch.DeleteRange(appendKey(nil, o.space, o.key), appendKey(nil, o.space, o.mark), nil))
 		case opClear:
 			r.clear(g.batch, o.n, o.hi)
 		}

@@ -42,6 +42,7 @@
 //	c | kind | name       catalog documents (internal/catalog)
 //	q | queue             queue settings (internal/queue)
 //	v | queue | start     tasks that move dead letters (internal/queue)
+//	f | queue | time | id deduplication of a FIFO queue (internal/queue)
 //
 // See docs/adr/0001-storage-engine.md.
 package store

@@ -1,0 +1,527 @@
+package queue
+
+import (
+	"cmp"
+	"container/heap"
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"github.com/runnel-io/runnel"
+)
+
+// groupKey stands for a message group: the first half of the SHA-256 of its
+// name, so that what is in memory and in marks does not follow its length. Two
+// groups of one key would only wait for each other.
+type groupKey [16]byte
+
+func groupOf(key []byte) groupKey {
+	sum := sha256.Sum256(key)
+	return groupKey(sum[:16])
+}
+
+// groupFor is the group of a message on this queue.
+func (q *Queue) groupFor(m *runnel.Message) (k groupKey) {
+	if q.groups != nil {
+		k = groupOf([]byte(m.Key))
+	}
+	return k
+}
+
+// groups are what a FIFO queue has in the place of the window and of the heap
+// of returned messages: every message that the cursor has passed, by its group.
+// Guarded by Queue.mu. See docs/adr/0012-fifo-groups.md.
+type groups struct {
+	byKey map[groupKey]*group // those that have a message in memory
+	ready groupHeap           // whose next message can be received now
+
+	listed         int64 // numbers in all lists
+	runs           int   // in all lists
+	records, bytes int   // in memory
+}
+
+func newGroups() *groups { return &groups{byKey: make(map[groupKey]*group)} }
+
+// group is one message group. It is locked while one of its messages is in
+// flight. Its next message is the lowest number of back and of the list, which
+// is items and then runs: what the cursor passed and nobody received, and what
+// is delayed. A message in the list has a lease only if it is or was delayed.
+type group struct {
+	key     groupKey
+	refs    int       // leases of the group
+	flying  int       // of these, in flight
+	back    leaseHeap // of these, returned, and not in the list
+	items   list[item]
+	runs    list[run]
+	loading chan struct{} // closed when somebody has read items from runs; nil: nobody does
+
+	next uint64 // while it is ready: the number that it waits with
+	pos  int32  // in groups.ready, or -1
+}
+
+// run is count messages of a group with numbers from n on: however long, it
+// takes 16 bytes.
+type run struct {
+	n           uint64
+	count, sent uint32 // sent: seconds; none of the run was sent before
+}
+
+// list is a queue in memory.
+type list[T any] struct {
+	elems []T
+	head  int
+}
+
+func (l *list[T]) len() int { return len(l.elems) - l.head }
+
+func (l *list[T]) first() *T {
+	if l.head == len(l.elems) {
+		return nil
+	}
+	return &l.elems[l.head]
+}
+
+func (l *list[T]) push(v T) {
+	if len(l.elems) == cap(l.elems) && l.head > len(l.elems)/2 {
+		n := copy(l.elems, l.elems[l.head:])
+		clear(l.elems[n:])
+		l.elems, l.head = l.elems[:n], 0
+	}
+	l.elems = append(l.elems, v)
+}
+
+func (l *list[T]) pop() T {
+	var none T
+	v := l.elems[l.head]
+	l.elems[l.head] = none
+	l.head++
+	if l.head == len(l.elems) {
+		l.elems, l.head = l.elems[:0], 0
+		if cap(l.elems) > 1024 {
+			l.elems = nil
+		}
+	}
+	return v
+}
+
+// groupHeap is the groups that can be received from, by their next message.
+type groupHeap []*group
+
+func (h groupHeap) Len() int           { return len(h) }
+func (h groupHeap) Less(i, j int) bool { return h[i].next < h[j].next }
+func (h groupHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].pos, h[j].pos = int32(i), int32(j)
+}
+
+func (h *groupHeap) Push(x any) {
+	g := x.(*group)
+	g.pos = int32(len(*h))
+	*h = append(*h, g)
+}
+
+func (h *groupHeap) Pop() any {
+	last := len(*h) - 1
+	g := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	g.pos = -1
+	return g
+}
+
+// at returns the group of a key. Caller holds mu.
+func (q *Queue) at(k groupKey) *group {
+	g := q.groups.byKey[k]
+	if g == nil {
+		g = &group{key: k, pos: -1}
+		g.back.byNumber = true
+		q.groups.byKey[k] = g
+	}
+	return g
+}
+
+// join makes a new lease one of a group. Caller holds mu.
+func (q *Queue) join(l *lease, k groupKey) {
+	l.group = q.at(k)
+	l.group.refs++
+}
+
+// groupKey is the key of the lease's group, nil on standard queues.
+func (l *lease) groupKey() *groupKey {
+	if l.group == nil {
+		return nil
+	}
+	return &l.group.key
+}
+
+// placeInGroup is place for the group of a message. Caller holds mu.
+func (q *Queue) placeInGroup(l *lease) {
+	g := l.group
+	switch {
+	case l.state == leased:
+		g.flying++
+	case l.state != returned || l.listed:
+	case l.n >= q.cursor:
+		l.ahead = true // messages before it may be on disk
+	default:
+		heap.Push(&g.back, l)
+	}
+	q.look(g)
+}
+
+// unplaceInGroup is unplace for the group of a message. The caller holds mu, and
+// places the message again or forgets it.
+func (l *lease) unplaceInGroup() {
+	switch {
+	case l.state == leased:
+		l.group.flying--
+	case l.ahead:
+		l.ahead = false
+	case l.state == returned && !l.listed:
+		heap.Remove(&l.group.back, int(l.pos))
+	}
+}
+
+// leaveGroup is forget for the group of a message. Caller holds mu.
+func (q *Queue) leaveGroup(l *lease) {
+	g := l.group
+	if l.listed {
+		l.listed = false
+		q.unlist(g, l.n)
+	}
+	g.refs--
+	q.look(g)
+	if len(q.waiters) > 0 && (q.starved() || q.inFlight == q.set.limits.inFlight-1) {
+		q.wake(1) // it can be looked further, or received again
+	}
+}
+
+// look makes a group ready or not, wakes a receiver for one that became ready,
+// and lets go of one that is empty. It is called after each change of a group.
+// Caller holds mu.
+func (q *Queue) look(g *group) {
+	n, ready := q.turn(g)
+	switch h := &q.groups.ready; {
+	case ready && g.pos < 0:
+		g.next = n
+		heap.Push(h, g)
+		q.wake(1)
+	case ready && g.next != n:
+		g.next = n
+		heap.Fix(h, int(g.pos))
+	case !ready && g.pos >= 0:
+		heap.Remove(h, int(g.pos))
+	}
+	if g.refs == 0 && g.loading == nil && g.items.len()+g.runs.len() == 0 && q.groups.byKey[g.key] == g {
+		delete(q.groups.byKey, g.key)
+	}
+}
+
+// turn returns the next message of a group, and whether it can be received
+// now. Caller holds mu.
+func (q *Queue) turn(g *group) (n uint64, ready bool) {
+	if g.flying > 0 || g.loading != nil {
+		return 0, false
+	}
+	n, record, ok := g.first()
+	if l := g.back.first(); l != nil && (!ok || l.n < n) {
+		return l.n, true
+	}
+	if ok && record == nil {
+		if l := q.leases[n]; l != nil && l.state == delayed {
+			return 0, false
+		}
+	}
+	return n, ok
+}
+
+// first returns the first message of the list, and its record if that is in
+// memory.
+func (g *group) first() (n uint64, record []byte, ok bool) {
+	if it := g.items.first(); it != nil {
+		return it.n, it.record, true
+	}
+	if r := g.runs.first(); r != nil {
+		return r.n, nil, true
+	}
+	return 0, nil, false
+}
+
+// pass adds the next message of the series to its group. Its record is kept if
+// there is room for it, or if it can be received at once; l is its lease, if it
+// has one. Caller holds mu and moves the cursor.
+func (q *Queue) pass(n uint64, record []byte, k groupKey, l *lease) {
+	sent := int64(0)
+	if l != nil {
+		record, sent = nil, l.sent
+		switch {
+		case l.state == leased:
+			return // it comes back by itself
+		case l.ahead:
+			l.ahead = false
+			heap.Push(&l.group.back, l)
+			q.look(l.group)
+			return
+		}
+		l.listed = true
+	} else {
+		sent = recordSent(record)
+	}
+	g := q.at(k)
+	first := g.flying == 0 && g.items.len() == 0
+	switch {
+	case g.runs.len() > 0, record != nil && !first && !q.holds(len(record)):
+		q.park(g, run{n: n, count: 1, sent: uint32(sent / 1000)})
+	default:
+		q.keep(g, item{n, record})
+	}
+	q.groups.listed++
+	q.look(g)
+}
+
+// passAll passes what was read of the backlog. Caller holds mu.
+func (q *Queue) passAll(r *refilling, read []item, keys []groupKey) {
+	for i, it := range read {
+		if _, gone := r.gone[it.n]; !gone && it.n >= q.trimmed {
+			q.pass(it.n, it.record, keys[i], q.leases[it.n])
+		}
+	}
+}
+
+// arrive passes a message that was sent just now, or leaves it to the backlog.
+// Caller holds mu.
+func (q *Queue) arrive(n uint64, send *stagedSend, l *lease) bool {
+	if q.cursor != n || q.refilling != nil || q.groups.runs >= q.set.limits.parked {
+		return false
+	}
+	if l == nil && q.groups.byKey[send.group] == nil && !q.holds(len(send.record)) {
+		return false
+	}
+	q.cursor++
+	q.pass(n, send.record, send.group, l)
+	return true
+}
+
+// holds says whether there is room for a record in memory. Caller holds mu.
+func (q *Queue) holds(size int) bool {
+	g, s := q.groups, q.set
+	return g.records < s.limits.window && g.bytes+size <= s.limits.windowBytes && s.cached.Load() < s.limits.cachedBytes
+}
+
+func (q *Queue) keep(g *group, it item) {
+	g.items.push(it)
+	q.groups.account(q.set, it.record, 1)
+}
+
+func (gs *groups) account(s *Set, record []byte, sign int) {
+	if record != nil {
+		gs.records += sign
+		gs.bytes += sign * len(record)
+		s.cached.Add(int64(sign * len(record)))
+	}
+}
+
+func (q *Queue) park(g *group, r run) {
+	if k := g.runs.len(); k > 0 {
+		last := &g.runs.elems[len(g.runs.elems)-1]
+		if last.n+uint64(last.count) == r.n && uint64(last.count)+uint64(r.count) < 1<<32 {
+			last.count += r.count
+			return
+		}
+	}
+	g.runs.push(r)
+	q.groups.runs++
+}
+
+// unpark takes the first number out of a group's runs. Caller holds mu.
+func (q *Queue) unpark(g *group) {
+	r := g.runs.first()
+	r.n++
+	if r.count--; r.count == 0 {
+		g.runs.pop()
+		q.groups.runs--
+	}
+}
+
+// take makes the first of a group's list an exception; nil if its record must
+// be read before. Caller holds mu.
+func (q *Queue) take(g *group) (*lease, []byte) {
+	n, record, ok := g.first()
+	l := q.leases[n]
+	if !ok || record == nil && l == nil {
+		return nil, nil
+	}
+	if g.items.len() > 0 {
+		g.items.pop()
+		q.groups.account(q.set, record, -1)
+	} else {
+		q.unpark(g)
+	}
+	q.groups.listed--
+	if l != nil {
+		l.listed = false
+		heap.Push(&g.back, l)
+		q.look(g)
+		return l, nil
+	}
+	l = &lease{n: n, sent: recordSent(record), size: uint32(len(record)), group: g}
+	g.refs++
+	q.leases[n] = l
+	q.place(l, returned)
+	return l, record
+}
+
+// unlist takes message n out of a group's list and says whether it was there.
+// Caller holds mu and looks at the group.
+func (q *Queue) unlist(g *group, n uint64) bool {
+	live := g.items.elems[g.items.head:]
+	if i, ok := slices.BinarySearchFunc(live, n, func(it item, n uint64) int { return cmp.Compare(it.n, n) }); ok {
+		q.groups.account(q.set, live[i].record, -1)
+		g.items.elems = slices.Delete(g.items.elems, g.items.head+i, g.items.head+i+1)
+		q.groups.listed--
+		return true
+	}
+	runs := g.runs.elems[g.runs.head:]
+	i, ok := slices.BinarySearchFunc(runs, n, func(r run, n uint64) int { return cmp.Compare(r.n, n) })
+	if !ok {
+		i-- // the last that begins before n
+	}
+	if i < 0 || n >= runs[i].n+uint64(runs[i].count) {
+		return false
+	}
+	before := runs[i]
+	after := run{n: n + 1, count: before.count - uint32(n-before.n) - 1, sent: before.sent}
+	before.count = uint32(n - before.n)
+	var parts []run
+	for _, r := range [...]run{before, after} {
+		if r.count > 0 {
+			parts = append(parts, r)
+		}
+	}
+	at := g.runs.head + i
+	g.runs.elems = slices.Replace(g.runs.elems, at, at+1, parts...)
+	q.groups.runs += len(parts) - 1
+	q.groups.listed--
+	return true
+}
+
+// nextOfGroups returns the next message for a receive: as many of one group as
+// there are, then those of the next. It stays its group's, as returned, until
+// pick has placed it. nil: there is none, or p.load must be read first. Caller
+// holds mu.
+func (q *Queue) nextOfGroups(p *picked) (*lease, []byte) {
+	for {
+		g := p.group
+		if g == nil {
+			if len(q.groups.ready) == 0 {
+				return nil, nil
+			}
+			g = q.groups.ready[0]
+			p.group, p.fromGroup, p.ofGroup = g, 0, 0
+		}
+		n, record, ok := g.first()
+		back := g.back.first()
+		if back != nil && (!ok || back.n < n) {
+			return back, nil
+		}
+		if l := q.leases[n]; ok && (l == nil || l.state != delayed) {
+			if record != nil || l != nil {
+				return q.take(g)
+			}
+			if p.fromGroup+p.ofGroup == 0 {
+				p.load = g
+				return nil, nil
+			}
+		}
+		p.leave()
+	}
+}
+
+// leave ends that messages are taken from a group.
+func (p *picked) leave() { p.group = nil }
+
+// starved says whether nothing can be received but what the cursor has not
+// passed yet, and it can go on. Caller holds mu.
+func (q *Queue) starved() bool {
+	if q.cursor >= q.tail {
+		return false
+	}
+	if q.groups != nil {
+		return len(q.groups.ready) == 0 && q.groups.runs < q.set.limits.parked
+	}
+	return q.window.len() == 0
+}
+
+// waitsFrom is the first number of a message without a lease, or lower; or the
+// cursor. Caller holds mu.
+func (q *Queue) waitsFrom() uint64 {
+	low := q.cursor
+	if it := q.window.first(); it != nil {
+		low = it.n
+	}
+	if q.groups != nil {
+		for _, g := range q.groups.byKey {
+			if n, _, ok := g.first(); ok {
+				low = min(low, n)
+			}
+		}
+	}
+	return low
+}
+
+// listed is how many messages wait in memory without a lease, about. Caller
+// holds mu.
+func (q *Queue) listed() int {
+	if q.groups != nil {
+		return int(q.groups.listed)
+	}
+	return q.window.len()
+}
+
+func (q *Queue) cachedBytes() int {
+	if q.groups != nil {
+		return q.groups.bytes
+	}
+	return q.window.bytes
+}
+
+// oldestOfGroups is Oldest on a FIFO queue, to the second where only numbers
+// are in memory. Caller holds mu.
+func (q *Queue) oldestOfGroups() time.Time {
+	oldest := int64(0)
+	see := func(sent int64) {
+		if oldest == 0 || sent < oldest {
+			oldest = sent
+		}
+	}
+	for _, g := range q.groups.byKey {
+		if l := g.back.first(); l != nil {
+			see(l.sent)
+		}
+		n, record, ok := g.first()
+		switch l := q.leases[n]; {
+		case !ok:
+		case record != nil:
+			see(recordSent(record))
+		case l != nil:
+			if l.state == returned {
+				see(l.sent)
+			}
+		case g.items.len() == 0:
+			see(int64(g.runs.first().sent) * 1000)
+		}
+	}
+	if oldest == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(oldest)
+}
+
+// clearGroups forgets all messages. Caller holds mu, and has no lease left.
+func (q *Queue) clearGroups() {
+	if q.groups != nil {
+		q.set.cached.Add(-int64(q.groups.bytes))
+		q.groups = newGroups()
+		q.attempts = nil
+	}
+}
