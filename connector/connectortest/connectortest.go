@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,11 @@ type Features struct {
 	GiveUp bool
 	// Keys: Message.Key is kept.
 	Keys bool
+	// Ordered: of one Message.Key, which is the Delivery.Lane, at most the
+	// messages of one receive are with somebody, and they come in their order.
+	Ordered bool
+	// Dedup: a second message with a DedupID is not stored.
+	Dedup bool
 	// Trace: Message.Trace, Hops and Steps are kept.
 	Trace bool
 	// Transactions: the source is a Transactor, and joins Place.Next.
@@ -87,6 +93,8 @@ func Run(t *testing.T, f Features, open func(t *testing.T) Place) {
 		{"LeaseEnds", f.Leases, leaseEnds},
 		{"Extend", f.Leases, extend},
 		{"GiveUp", f.GiveUp, giveUp},
+		{"Order", f.Ordered, order},
+		{"Dedup", f.Dedup, dedup},
 		{"CloseGivesBack", true, closeGivesBack},
 		{"NothingLost", true, nothingLost},
 		{"Backlog", f.Backlog, backlog},
@@ -135,7 +143,13 @@ func (b *bench) send(open func() runnel.Sink, ms ...runnel.Message) {
 	}
 }
 
-func message(body string) runnel.Message { return runnel.Message{Body: []byte(body)} }
+var serial atomic.Int64
+
+// message is a message that every system takes: where one is needed, it has a
+// key, and a deduplication id that no other has.
+func message(body string) runnel.Message {
+	return runnel.Message{Body: []byte(body), Key: body, DedupID: fmt.Sprintf("%s-%d", body, serial.Add(1))}
+}
 
 // one receives one message, or fails.
 func (b *bench) one(s runnel.Source, lim runnel.Limits) runnel.Delivery {
@@ -206,7 +220,9 @@ func roundTrip(b *bench) {
 		m.Trace, m.Hops, m.Steps = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", 3, 2
 	}
 	before := time.Now().Add(-time.Minute)
-	b.send(b.place.Sink, m)
+	sent := m
+	sent.DedupID = message("x").DedupID
+	b.send(b.place.Sink, sent)
 	s := b.source(b.place.Source)
 	d := b.one(s, runnel.Limits{})
 	got := runnel.Message{Body: d.Body, Attributes: d.Attributes, Key: d.Key}
@@ -432,6 +448,56 @@ func giveUp(b *bench) {
 		b.Errorf("reason (-given +kept):\n%s", diff)
 	}
 	b.settle(dead, runnel.Ack, 0, l)
+}
+
+func order(b *bench) {
+	keyed := func(key, body string) runnel.Message {
+		m := message(body)
+		m.Key = key
+		return m
+	}
+	b.send(b.place.Sink, keyed("a", "a1"), keyed("a", "a2"), keyed("b", "b1"), keyed("a", "a3"))
+	s := b.source(b.place.Source)
+	want := func(ds []runnel.Delivery, bodies ...string) {
+		b.Helper()
+		var got []string
+		for _, d := range ds {
+			got = append(got, string(d.Body))
+			if string(d.Lane) != d.Key || d.Key == "" {
+				b.Errorf("%s: lane %q, key %q", d.Body, d.Lane, d.Key)
+			}
+		}
+		if diff := cmp.Diff(bodies, got); diff != "" {
+			b.Errorf("received (-want +got):\n%s", diff)
+		}
+	}
+	first := b.some(s, 1, runnel.Limits{})
+	want(first, "a1")
+	other := b.some(s, 1, runnel.Limits{})
+	want(other, "b1")
+	b.none(s) // a is locked
+	b.settle(s, runnel.Retry, 0, first...)
+	first = b.some(s, 1, runnel.Limits{})
+	want(first, "a1")
+	b.settle(s, runnel.Release, 0, first...)
+	first = b.some(s, 3, runnel.Limits{})
+	want(first, "a1", "a2", "a3")
+	b.settle(s, runnel.Ack, 0, first[:1]...)
+	b.settle(s, runnel.Release, 0, first[1:]...)
+	first = b.some(s, 2, runnel.Limits{})
+	want(first, "a2", "a3")
+	b.settle(s, runnel.Ack, 0, append(first, other...)...)
+	b.none(s)
+}
+
+func dedup(b *bench) {
+	m := message("once")
+	b.send(b.place.Sink, m)
+	b.send(b.place.Sink, m, m)
+	s := b.source(b.place.Source)
+	b.settle(s, runnel.Ack, 0, b.one(s, runnel.Limits{}))
+	b.send(b.place.Sink, m)
+	b.none(s)
 }
 
 func closeGivesBack(b *bench) {

@@ -218,7 +218,10 @@ func (c *crashTest) look(fs *storetest.CrashFS) {
 				return
 			}
 			if len(ds) == 0 {
-				break
+				if q.Depth().Visible == 0 {
+					break // otherwise a delay has just ended
+				}
+				continue
 			}
 			for _, d := range ds {
 				got[string(d.ID)] = true

@@ -12,6 +12,7 @@ func (s *Set) Shrink() {
 	s.limits = limits{
 		window: 3, windowBytes: 200, cachedBytes: 400,
 		refill: 4, refillBytes: 300, refillLeast: 1,
+		load: 2, parked: 1 << 10,
 		low: 5, inFlight: MaxInFlight,
 	}
 }
@@ -28,3 +29,7 @@ func (s *Set) LimitInFlight(n int64) { s.limits.inFlight = n }
 // EncodeRecord and DecodeRecord are how messages are stored.
 func EncodeRecord(m *runnel.Message) ([]byte, error)      { return encodeRecord(m, uuid.Nil) }
 func DecodeRecord(record []byte, m *runnel.Message) error { return decodeRecord(record, m) }
+
+// LimitParked bounds the numbers of waiting messages that FIFO queues have in
+// memory.
+func (s *Set) LimitParked(n int) { s.limits.parked = n }

@@ -21,30 +21,35 @@ func TestConnector(t *testing.T) {
 		h.create("dead", nil)
 		h.create("next", nil)
 		h.create("q", func(s *queue.Settings) { s.DeadLetter = &queue.Redrive{Queue: "dead", MaxReceives: 1} })
-		b := h.set.Broker("default")
-		source := func(ref string) func() runnel.Source {
-			return func() runnel.Source {
-				s, err := b.Source(ref)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
-			}
-		}
-		sink := func(ref string) func() runnel.Sink {
-			return func() runnel.Sink {
-				s, err := b.Sink(ref)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
-			}
-		}
-		return connectortest.Place{
-			Source: source("q"), Sink: sink("q"), Dead: source("dead"),
-			Next: sink("next"), NextSource: source("next"),
-		}
+		return placeOf(t, h, "q", "dead", "next")
 	})
+}
+
+// placeOf is three queues as a place to test in.
+func placeOf(t *testing.T, h *home, q, dead, next string) connectortest.Place {
+	b := h.set.Broker("default")
+	source := func(ref string) func() runnel.Source {
+		return func() runnel.Source {
+			s, err := b.Source(ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	}
+	sink := func(ref string) func() runnel.Sink {
+		return func() runnel.Sink {
+			s, err := b.Sink(ref)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	}
+	return connectortest.Place{
+		Source: source(q), Sink: sink(q), Dead: source(dead),
+		Next: sink(next), NextSource: source(next),
+	}
 }
 
 // TestFlowRestart: what a flow held is visible at once after the process
