@@ -424,6 +424,82 @@ func TestFIFORedrive(t *testing.T) {
 	})
 }
 
+// TestFIFORedriveWaits: a dead letter does not overtake one of its group that
+// is still with somebody.
+func TestFIFORedriveWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		h := newHome(t)
+		dead := h.create("dead.fifo", fifo)
+		q := h.create("q.fifo", func(s *queue.Settings) {
+			fifo(s)
+			s.DeadLetter = &queue.Redrive{Queue: "dead.fifo", MaxReceives: 1}
+		})
+		sendGrouped(t, q, "a1", "a2")
+		s := q.Source()
+		ds, err := s.Receive(ctx, runnel.Limits{Messages: 2})
+		if err != nil || len(ds) != 2 {
+			t.Fatalf("received %d, %v", len(ds), err)
+		}
+		if err := s.Settle(ctx, []runnel.Settlement{
+			{Delivery: &ds[0], Verdict: runnel.Release},
+			{Delivery: &ds[1], Verdict: runnel.Retry},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		pause(time.Second)
+		wantBodies(t, receive(t, q, runnel.Limits{Lease: time.Minute}), "a1")
+		wantDepth(t, dead, 0, 0, 0)
+		pause(time.Minute)
+		wantBodies(t, receive(t, q, runnel.Limits{}), "")
+		wantBodies(t, receive(t, dead, runnel.Limits{}), "a1 a2")
+	})
+}
+
+// TestFIFOParked: beyond the bound of numbers in memory receives look no
+// further, until something was removed.
+func TestFIFOParked(t *testing.T) {
+	h := newHome(t)
+	h.small = true
+	h.restart()
+	h.set.LimitParked(2)
+	q := h.create("q.fifo", fifo)
+	sendGrouped(t, q, "a1")
+	held := receive(t, q, runnel.Limits{})
+	sendGrouped(t, q, "a2", "b1", "a3", "b2", "a4", "b3", "a5", "b4", "a6", "b5", "a7", "b6", "c1")
+	var got []runnel.Delivery
+	for range 20 {
+		ds := receive(t, q, runnel.Limits{Messages: 1})
+		if len(ds) == 1 && ds[0].Key == "b" {
+			got = append(got, ds...)
+			remove(t, q, ds)
+		}
+	}
+	if n := len(got); n == 0 || n == 6 {
+		t.Errorf("received %d of group b, want some of six", n)
+	}
+	waiting := make(chan string, 1)
+	go func() {
+		ds, err := q.Receive(context.Background(), runnel.Limits{Messages: 1, Wait: 20 * time.Second})
+		if err != nil {
+			t.Error(err)
+		}
+		remove(t, q, ds)
+		waiting <- bodies(ds)
+	}()
+	remove(t, q, held)
+	if b := <-waiting; b == "" {
+		t.Error("nobody was woken")
+	}
+	for q.Depth().Visible > 0 {
+		ds := receive(t, q, runnel.Limits{})
+		if len(ds) == 0 {
+			t.Fatalf("nothing more comes, depth %+v", q.Depth())
+		}
+		remove(t, q, ds)
+	}
+}
+
 // TestFIFORetention: what expires, also behind a message in flight, leaves the
 // order of the rest.
 func TestFIFORetention(t *testing.T) {
