@@ -4,14 +4,14 @@ import "github.com/runnel-io/runnel/internal/queue"
 
 // CreateQueue
 //
-// Parameters: QueueName, Attributes, tags (or Tags). All attributes of standard
-// queues are taken; see queue_attribute.go. For tags see TagQueue.
+// Parameters: QueueName, Attributes, tags (or Tags). All attributes of queues are
+// taken; see queue_attribute.go and fifo.go. For tags see TagQueue.
 //
 // A queue that exists already, with the same values of the attributes that are
 // given, is returned; with others, it is QueueNameExists.
 //
-// Differences: no FIFO queues. The name of a deleted queue can be used at once,
-// at Amazon after 60 s. The tags of a queue that exists are not compared.
+// Differences: the name of a deleted queue can be used at once, at Amazon after
+// 60 s. The tags of a queue that exists are not compared.
 
 type createQueueInput struct {
 	QueueName  string
@@ -47,7 +47,10 @@ func (c *call) createQueue(in *createQueueInput) (out queueURLOutput, err error)
 	}
 
 	q := site{c.door, queue.Name{Account: c.caller.Account, Queue: in.QueueName}, c.caller.AccountID}
-	settings := queue.Defaults()
+	settings, err := q.newSettings(in.Attributes)
+	if err != nil {
+		return out, err
+	}
 	if err := q.apply(&settings, in.Attributes); err != nil {
 		return out, err
 	}

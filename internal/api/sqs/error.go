@@ -172,6 +172,8 @@ func receiptError(err error, handle string, timeout int) error {
 	switch {
 	case errors.Is(err, queue.ErrBadReceipt):
 		return receiptHandleIsInvalid.says("The receipt handle \"%.*s\" is not valid for this queue.", maxEcho, handle)
+	case errors.Is(err, queue.ErrReceiptExpired):
+		return invalid("ReceiptHandle", handle, "The receipt handle has expired.")
 	case errors.Is(err, queue.ErrNoMessage):
 		return invalid("ReceiptHandle", handle, "Message does not exist or is not available for visibility timeout change.")
 	case errors.Is(err, queue.ErrTotalVisibility):

@@ -2,8 +2,8 @@ package sqs
 
 // GetQueueAttributes
 //
-// Parameters: QueueUrl, AttributeNames (names, or All). Attributes of standard
-// queues: see queue_attribute.go. One that has no value is left out.
+// Parameters: QueueUrl, AttributeNames (names, or All). Attributes: see
+// queue_attribute.go and fifo.go. One that has no value is left out.
 //
 // Differences: the numbers of messages are exact. SqsManagedSseEnabled is
 // true unless it was set or there is a key of KMS, as at Amazon; but nothing is
@@ -38,19 +38,19 @@ func (c *call) getQueueAttributes(in *getQueueAttributesInput) (out getQueueAttr
 		return out, err
 	}
 
+	v := view{site: site{c.door, q.Name(), q.accountID}, Queue: q.Queue}
+	v.settings, v.modified = q.Settings()
 	all := false
 	wanted := make(map[string]bool, len(in.AttributeNames))
 	for _, name := range in.AttributeNames {
 		if name == "All" {
 			all = true
-		} else if _, err := attributeNamed(name); err != nil {
+		} else if err := asksFor(name, &v.settings); err != nil {
 			return out, err
 		}
 		wanted[name] = true
 	}
 
-	v := view{site: site{c.door, q.Name(), q.accountID}, Queue: q.Queue}
-	v.settings, v.modified = q.Settings()
 	for _, a := range queueAttributes {
 		if !all && !wanted[a.name] {
 			continue

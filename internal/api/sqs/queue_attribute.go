@@ -45,9 +45,9 @@ type view struct {
 	modified     time.Time
 }
 
-// queueAttributes are all attributes of standard queues, in the order in which
+// queueAttributes are all attributes of queues, in the order in which
 // they are returned.
-var queueAttributes = []queueAttribute{
+var queueAttributes = append([]queueAttribute{
 	{name: "QueueArn", get: func(v *view) string { return v.arn() }},
 	{name: "ApproximateNumberOfMessages", get: func(v *view) string { return strconv.FormatInt(v.Depth().Visible, 10) }},
 	{name: "ApproximateNumberOfMessagesNotVisible", get: func(v *view) string { return strconv.FormatInt(v.Depth().InFlight, 10) }},
@@ -90,7 +90,7 @@ var queueAttributes = []queueAttribute{
 		}
 		return nil
 	}).or(func(s *queue.Settings) string { return strconv.FormatBool(s.Kept["KmsMasterKeyId"] == "") }),
-}
+}, fifoAttributes...)
 
 // or gives an attribute that was not set a value.
 func (a queueAttribute) or(value func(s *queue.Settings) string) queueAttribute {
@@ -143,9 +143,6 @@ func (q site) apply(s *queue.Settings, given []pair) error {
 	slices.SortStableFunc(given, func(a, b pair) int { return cmp.Compare(a.name, b.name) })
 	s.Kept = maps.Clone(s.Kept)
 	for _, g := range given {
-		if err := refuseFIFO(g); err != nil {
-			return err
-		}
 		a, err := attributeNamed(g.name)
 		if err != nil {
 			return err
@@ -160,21 +157,10 @@ func (q site) apply(s *queue.Settings, given []pair) error {
 			return err
 		}
 	}
-	return oneEncryption(s, given)
-}
-
-// refuseFIFO refuses the attributes of FIFO queues. A standard queue has none
-// of them, not even with the value false.
-func refuseFIFO(g pair) error {
-	switch g.name {
-	case "FifoQueue":
-		if strings.EqualFold(g.value, "true") {
-			return unsupportedOperation.says("FIFO queues (FifoQueue) are not supported by this release of Runnel.")
-		}
-	case "DeduplicationScope", "FifoThroughputLimit":
-		return invalidAttributeName.says("You can specify the %s only when FifoQueue is set to true.", g.name)
+	if err := oneEncryption(s, given); err != nil {
+		return err
 	}
-	return nil // attributeNamed refuses the others
+	return checkFIFO(s)
 }
 
 // integer reads a number between two limits.
@@ -261,6 +247,9 @@ func setRedrivePolicy(s *queue.Settings, q site, value string) error {
 		return wrong("Dead letter target does not exist.")
 	}
 	settings, _ := target.Settings()
+	if q.name.FIFO() != target.Name().FIFO() {
+		return wrong("Dead-letter queue must be same type of queue as the source.")
+	}
 	if !allowsRedrive(settings, q.arn()) {
 		return wrong("The RedriveAllowPolicy of the dead letter target does not allow this queue to use it.")
 	}

@@ -118,9 +118,6 @@ func splitARN(arn string) (accountID, name string, ok bool) {
 
 // checkQueueName refuses names that no queue can have.
 func checkQueueName(name string) error {
-	if strings.HasSuffix(name, ".fifo") {
-		return unsupportedOperation.says("FIFO queues (names that end in .fifo) are not supported by this release of Runnel.")
-	}
 	if (queue.Name{Queue: name}).Validate() != nil {
 		return invalidParameterValue.says(textQueueName)
 	}

@@ -29,8 +29,8 @@ import (
 // the 12-digit id of the account that sent. The ApproximateReceiveCount of a
 // dead letter begins anew, at Amazon it goes on. What a flow stored and is not
 // UTF-8, or what XML cannot hold where the answer is XML, is returned with U+FFFD
-// in its place, and the MD5 is of that. A
-// ReceiveRequestAttemptId is refused, as on any standard queue.
+// in its place, and the MD5 is of that. ReceiveRequestAttemptId is for FIFO queues:
+// see fifo.go.
 
 const maxReceived = 10
 
@@ -144,6 +144,7 @@ func (s systemAttributes) of(m *runnel.Delivery, q site) (out []pair) {
 		add(deadLetterQueueSourceARN, "DeadLetterQueueSourceArn", sourceARN(m.DeadLetter.Source, q))
 	}
 	add(messageGroupID, "MessageGroupId", m.Key)
+	s.sequence(m, add)
 	return out
 }
 
@@ -194,9 +195,6 @@ func (in *receiveMessageInput) check() error {
 	if n := in.WaitTimeSeconds.n; n < 0 || n > int(queue.MaxReceiveWait/time.Second) {
 		return invalid("WaitTimeSeconds", n, "Must be >= 0 and <= 20, if provided.")
 	}
-	if in.ReceiveRequestAttemptID != nil {
-		return invalid("ReceiveRequestAttemptId", *in.ReceiveRequestAttemptID, reasonQueueType)
-	}
 	if in.unknownAttribute != nil {
 		return unknownAttribute(*in.unknownAttribute)
 	}
@@ -231,9 +229,16 @@ func (c *call) receiveMessage(in *receiveMessageInput) (*receiveMessageOutput, e
 	}
 
 	settings, _ := q.Settings()
+	if err := in.checkAttempt(&settings); err != nil {
+		return nil, err
+	}
 	lim := in.limits(settings)
 
-	deliveries, err := q.Receive(c.r.Context(), lim)
+	attempt := ""
+	if in.ReceiveRequestAttemptID != nil {
+		attempt = *in.ReceiveRequestAttemptID
+	}
+	deliveries, err := q.ReceiveAttempt(c.r.Context(), lim, attempt)
 	if errors.Is(err, runnel.ErrClosed) {
 		return new(receiveMessageOutput), nil // the wait is cut short
 	}

@@ -18,7 +18,7 @@ import (
 // Body and attributes have at most the MaximumMessageSize of the queue, 1 MiB
 // or less. The message is on disk when the call returns.
 //
-// MessageDeduplicationId is refused, as on any standard queue.
+// MessageDeduplicationId and SequenceNumber are for FIFO queues: see fifo.go.
 //
 // Differences: AWSTraceHeader counts for the size of the message.
 
@@ -87,9 +87,6 @@ func (m *message) check() error {
 	if n := m.DelaySeconds.n; n < 0 || n > int(queue.MaxDelay/time.Second) {
 		return invalid("DelaySeconds", n, "DelaySeconds must be >= 0 and <= 900.")
 	}
-	if id := m.MessageDeduplicationID; id != nil {
-		return invalid("MessageDeduplicationId", *id, reasonQueueType)
-	}
 	if id := m.MessageGroupID; id != nil && !isGroupID(*id) {
 		return invalid("MessageGroupId", *id, "MessageGroupId can only include alphanumeric and punctuation characters. 1 to 128 in length.")
 	}
@@ -113,6 +110,7 @@ type sent struct {
 	MD5OfMessageBody             digest
 	MD5OfMessageAttributes       string
 	MD5OfMessageSystemAttributes string
+	SequenceNumber               string // FIFO queues only
 }
 
 // parse returns the message as it is stored, and what to tell of it, but for
@@ -134,6 +132,9 @@ func (m *message) parse(sender string) (stored runnel.Message, s sent, err error
 	if m.MessageGroupID != nil {
 		stored.Key = *m.MessageGroupID
 	}
+	if m.MessageDeduplicationID != nil {
+		stored.DedupID = *m.MessageDeduplicationID
+	}
 	if m.DelaySeconds.given {
 		stored.Delay = time.Duration(m.DelaySeconds.n) * time.Second
 		if stored.Delay == 0 {
@@ -151,6 +152,7 @@ func (s *sent) encode(e *encoder) {
 	e.optional("MD5OfMessageAttributes", s.MD5OfMessageAttributes)
 	e.optional("MD5OfMessageSystemAttributes", s.MD5OfMessageSystemAttributes)
 	e.field("MessageId", string(s.MessageID))
+	e.optional("SequenceNumber", s.SequenceNumber)
 }
 
 type sendMessageOutput struct{ sent }
@@ -164,6 +166,9 @@ func (c *call) sendMessage(in *sendMessageInput) (*sendMessageOutput, error) {
 		return nil, err
 	}
 	settings, _ := q.Settings()
+	if err := in.checkFor(&settings); err != nil {
+		return nil, err
+	}
 	if in.size() > settings.MaxMessageBytes {
 		return nil, invalidParameterValue.says("One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", settings.MaxMessageBytes)
 	}
@@ -173,11 +178,9 @@ func (c *call) sendMessage(in *sendMessageInput) (*sendMessageOutput, error) {
 		return nil, err
 	}
 
-	ids, err := q.Send([]runnel.Message{stored})
-	if err != nil {
+	if err := c.send(q, []runnel.Message{stored}, func(int) *sent { return &s }); err != nil {
 		return nil, sendError(err, 0)
 	}
-	s.MessageID = ids[0]
 	return &sendMessageOutput{s}, nil
 }
 

@@ -90,7 +90,7 @@ func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOut
 	entries := make([]int, 0, len(in.Entries)) // of stored
 	settings, _ := q.Settings()
 	for i := range in.Entries {
-		m, s, err := c.parseEntry(&in.Entries[i], settings.MaxMessageBytes)
+		m, s, err := c.parseEntry(&in.Entries[i], &settings)
 		if err != nil {
 			errs[i] = err
 			continue
@@ -102,17 +102,16 @@ func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOut
 
 	out := new(sendMessageBatchOutput)
 	if len(stored) > 0 {
-		ids, err := q.Send(stored)
+		err := c.send(q, stored, func(n int) *sent { return &told[n].sent })
 		var partial *runnel.SendError
 		if err != nil && !errors.As(err, &partial) {
 			return nil, err
 		}
 		for n, i := range entries {
-			if ids[n] == "" {
+			if told[n].MessageID == "" {
 				errs[i] = sendError(err, n)
 				continue
 			}
-			told[n].MessageID = ids[n]
 			out.Successful = append(out.Successful, told[n])
 		}
 	}
@@ -130,12 +129,15 @@ func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOut
 }
 
 // parseEntry is check and parse of one entry.
-func (c *call) parseEntry(m *message, largest int) (runnel.Message, sent, error) {
+func (c *call) parseEntry(m *message, s *queue.Settings) (runnel.Message, sent, error) {
 	if err := m.check(); err != nil {
 		return runnel.Message{}, sent{}, err
 	}
-	if m.size() > largest {
-		return runnel.Message{}, sent{}, invalidParameterValue.says("One or more parameters cannot be validated. Reason: Message must be shorter than %d bytes.", largest)
+	if err := m.checkFor(s); err != nil {
+		return runnel.Message{}, sent{}, err
+	}
+	if m.size() > s.MaxMessageBytes {
+		return runnel.Message{}, sent{}, invalidParameterValue.says("One or more parameters cannot be validated. Reason: Message must be shorter than %d bytes.", s.MaxMessageBytes)
 	}
 	return m.parse(c.caller.AccountID)
 }
