@@ -34,9 +34,11 @@ type dedupKey [16]byte
 type dedup struct {
 	base  int64 // milliseconds: base and mono are a wall clock that does not jump
 	swept int64 // the spans below are removed; by Set.Run only
+	known int64 // of the spans from here on, all that was sent is in seen
 
 	mu      sync.Mutex // the last lock to be taken
 	pending map[dedupKey]*reservation
+	seen    map[int64]*filter // by span
 }
 
 // reservation is the keys of one send, until that is committed or given up.
@@ -46,9 +48,14 @@ type reservation struct {
 	done chan struct{}
 }
 
-func (d *dedup) init(s *Set) {
+// init begins with a queue; fresh: nothing was ever sent to it.
+func (d *dedup) init(s *Set, fresh bool) {
 	d.base = s.opt.Now().UnixMilli() - s.mono()/int64(time.Millisecond)
 	d.pending = make(map[dedupKey]*reservation)
+	d.seen = make(map[int64]*filter)
+	if !fresh {
+		d.known = span(d.now(s)) + 2 // one more than an earlier process can have written to
+	}
 }
 
 // now is the time that counts for deduplication, in milliseconds.
@@ -114,6 +121,37 @@ func (q *Queue) dedupStoreKey(span int64, k dedupKey) []byte {
 	return append(binary.BigEndian.AppendUint64(b, uint64(span)), k[:]...)
 }
 
+// may says whether a key can have been sent in a span.
+func (d *dedup) may(span int64, k dedupKey) bool {
+	if span < d.known {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.seen[span]
+	return f != nil && f.has(k)
+}
+
+// note notes that a key is about to be sent in a span.
+func (d *dedup) note(span int64, k dedupKey) {
+	if span < d.known {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f := d.seen[span]
+	if f == nil {
+		f = new(filter)
+		d.seen[span] = f
+		for s := range d.seen {
+			if s < span-1 {
+				delete(d.seen, s)
+			}
+		}
+	}
+	f.add(k)
+}
+
 // sentBefore looks for a message with this key in the window before now.
 func (q *Queue) sentBefore(k dedupKey, now int64) (Sent, bool, error) {
 	spans := []int64{span(now), span(now) - 1, span(now) + 1}
@@ -121,6 +159,9 @@ func (q *Queue) sentBefore(k dedupKey, now int64) (Sent, bool, error) {
 		spans = spans[:2] // the last one is for a clock that was put back while nothing ran
 	}
 	for _, s := range spans {
+		if !q.dedup.may(s, k) {
+			continue
+		}
 		v, err := q.set.store.Get(spaceDedup, q.dedupStoreKey(s, k))
 		if errors.Is(err, store.ErrNotFound) {
 			continue
@@ -264,6 +305,7 @@ func (q *Queue) stageOrdered(b *store.Batch, ms []runnel.Message, sent []Sent) (
 			sent[i] = before
 			continue
 		}
+		q.dedup.note(span(now), keys[i])
 		send, raw, err := q.stageOne(b, ms[i], wall, settings.Delay, settings.MaxMessageBytes)
 		if err != nil {
 			failed[i] = err

@@ -33,3 +33,24 @@ func DecodeRecord(record []byte, m *runnel.Message) error { return decodeRecord(
 // LimitParked bounds the numbers of waiting messages that FIFO queues have in
 // memory.
 func (s *Set) LimitParked(n int) { s.limits.parked = n }
+
+// FilterErrors adds n keys to a filter, and returns how many of them it denies
+// and how many of n others it affirms.
+func FilterErrors(n int) (denied, affirmed int) {
+	var f filter
+	key := func(i int) dedupKey {
+		return dedupKey(groupOf([]byte{byte(i), byte(i >> 8), byte(i >> 16), byte(i >> 24)}))
+	}
+	for i := range n {
+		f.add(key(i))
+	}
+	for i := range n {
+		if !f.has(key(i)) {
+			denied++
+		}
+		if f.has(key(n + i)) {
+			affirmed++
+		}
+	}
+	return denied, affirmed
+}

@@ -618,3 +618,11 @@ func TestFIFOConnector(t *testing.T) {
 		return placeOf(t, h, "q.fifo", "dead.fifo", "next.fifo")
 	})
 }
+
+// TestFilter: it never denies what is there, and seldom affirms what is not.
+func TestFilter(t *testing.T) {
+	const n = 100_000
+	if denied, affirmed := queue.FilterErrors(n); denied != 0 || affirmed > n/20 {
+		t.Errorf("%d of %d keys are denied, and %d of as many others affirmed", denied, n, affirmed)
+	}
+}

@@ -128,7 +128,7 @@ func (s *Set) newQueue(d document) (*Queue, error) {
 	}
 	if d.Settings.FIFO != nil {
 		q.groups = newGroups()
-		q.dedup.init(s)
+		q.dedup.init(s, series.Next() == 0)
 	}
 	q.mu.Lock() // its timer may fire at once
 	defer q.mu.Unlock()
