@@ -1,6 +1,6 @@
-// Package queue has durable queues with the semantics of Amazon SQS: messages
-// that are visible, in flight or delayed, visibility timeouts, receive counts,
-// retention and dead-letter redrive.
+// Package queue has durable queues with the semantics of Amazon SQS, standard and
+// FIFO: messages that are visible, in flight or delayed, visibility timeouts,
+// receive counts, retention and dead-letter redrive.
 //
 // # A message's states
 //
@@ -32,6 +32,16 @@
 // is delayed, what failed in a flow. What a flow in this process received has no
 // mark: if the process dies, the message is visible again by itself.
 //
+// # FIFO queues
+//
+// A FIFO queue keeps order by key, its message group. Its waiting messages are
+// not in a window but in the lists of their groups: [group]. A group is locked
+// while one of its messages is in flight, and its next message is the lowest
+// number of its list and of what came back. A number is in a list only below the
+// cursor, so that nothing behind the cursor can be before it. Within the last
+// [DedupWindow] a deduplication id is stored once: [dedup]. See
+// docs/adr/0012-fifo-groups.md.
+//
 // # Clocks
 //
 // Inside the process, leases and delays end by the monotonic clock: a jump of
@@ -41,7 +51,9 @@
 //
 // Queue.mu guards a queue's index. Changes are enqueued to the store under it,
 // so that the order of commits is the order of decisions; it is never held while
-// waiting for a commit, and no two queues are ever locked together.
+// waiting for a commit, and no two queues are ever locked together. A send to a
+// FIFO queue holds its deduplication ids from before it is staged until it is
+// committed, and of several queues takes those of the lowest id first.
 //
 // See docs/adr/0001-storage-engine.md and 0002-settle-after-confirm.md.
 package queue
