@@ -94,10 +94,14 @@ func TestFIFORefusals(t *testing.T) {
 		{"no deduplication id", "SendMessage", send(`,"MessageGroupId":"a"`), parameterValue("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")},
 		{"bad deduplication id", "SendMessage", send(`,"MessageGroupId":"a","MessageDeduplicationId":"a b"`), parameterValue("Value a b for parameter MessageDeduplicationId is invalid. Reason: MessageDeduplicationId can only include alphanumeric and punctuation characters. 1 to 128 in length.")},
 		{"delay", "SendMessage", send(`,"MessageGroupId":"a","MessageDeduplicationId":"1","DelaySeconds":1`), parameterValue("Value 1 for parameter DelaySeconds is invalid. Reason: " + wrongSort)},
-		{"limit by group alone", "SetQueueAttributes", `{"QueueUrl":"q.fifo","Attributes":{"FifoThroughputLimit":"perMessageGroupId"}}`,
-			attributeValue("Invalid value for the parameter FifoThroughputLimit. Reason: perMessageGroupId needs the DeduplicationScope messageGroup.")},
-		{"standard dead-letter queue", "SetQueueAttributes", `{"QueueUrl":"q.fifo","Attributes":{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:std\"}"}}`,
-			parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:std"} for parameter RedrivePolicy is invalid. Reason: Dead-letter queue must be same type of queue as the source.`)},
+		{
+			"limit by group alone", "SetQueueAttributes", `{"QueueUrl":"q.fifo","Attributes":{"FifoThroughputLimit":"perMessageGroupId"}}`,
+			attributeValue("Invalid value for the parameter FifoThroughputLimit. Reason: perMessageGroupId needs the DeduplicationScope messageGroup."),
+		},
+		{
+			"standard dead-letter queue", "SetQueueAttributes", `{"QueueUrl":"q.fifo","Attributes":{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:std\"}"}}`,
+			parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:std"} for parameter RedrivePolicy is invalid. Reason: Dead-letter queue must be same type of queue as the source.`),
+		},
 		{"attempt on a standard queue", "ReceiveMessage", `{"QueueUrl":"std","ReceiveRequestAttemptId":"a"}`, parameterValue("Value a for parameter ReceiveRequestAttemptId is invalid. Reason: " + wrongSort)},
 		{"bad attempt", "ReceiveMessage", `{"QueueUrl":"q.fifo","ReceiveRequestAttemptId":"a b"}`, parameterValue("Value a b for parameter ReceiveRequestAttemptId is invalid. Reason: ReceiveRequestAttemptId can only include alphanumeric and punctuation characters. 1 to 128 in length.")},
 	} {

@@ -102,6 +102,9 @@ func (c *call) startMessageMoveTask(in *startMessageMoveTaskInput) (out taskHand
 	if err != nil {
 		return out, err
 	}
+	if source.Name().FIFO() {
+		return out, unsupportedOperation.says("Move tasks of FIFO queues are not supported by this release of Runnel.")
+	}
 	if n := in.Rate; n.given && (n.n < 1 || n.n > maxMoveRate) {
 		return out, invalid("MaxNumberOfMessagesPerSecond", n.n, "Must be between 1 and 500, if provided.")
 	}
@@ -112,6 +115,8 @@ func (c *call) startMessageMoveTask(in *startMessageMoveTaskInput) (out taskHand
 			return out, err
 		}
 		switch {
+		case to.Name().FIFO():
+			return out, unsupportedOperation.says("Move tasks to FIFO queues are not supported by this release of Runnel.")
 		case to.Name() == source.Name():
 			return out, invalid("DestinationArn", *in.DestinationARN, "Source queue arn and destination queue arn cannot be the same.")
 		case to.Name().Account != source.Name().Account:
