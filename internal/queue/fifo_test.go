@@ -174,7 +174,7 @@ func TestFIFODedup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHome(t)
 		q := h.create("q.fifo", fifo)
-		byGroup := h.create("group.fifo", func(s *queue.Settings) { s.FIFO = &queue.FIFO{ContentDedup: true, DedupByGroup: true} })
+		h.create("group.fifo", func(s *queue.Settings) { s.FIFO = &queue.FIFO{ContentDedup: true, DedupByGroup: true} })
 		sent := sendGrouped(t, q, "a1", "a2", "a1")
 		want := []queue.Sent{{ID: sent[0].ID, Position: 0}, {ID: sent[1].ID, Position: 1}, {ID: sent[0].ID, Position: 0, Duplicate: true}}
 		if diff := cmp.Diff(want, sent); diff != "" || sent[0].ID == sent[1].ID {
@@ -183,7 +183,8 @@ func TestFIFODedup(t *testing.T) {
 		remove(t, q, receive(t, q, runnel.Limits{}))
 		pause(4*time.Minute + 59*time.Second)
 		h.crash()
-		q, byGroup = h.queue("q.fifo"), h.queue("group.fifo")
+		q = h.queue("q.fifo")
+		byGroup := h.queue("group.fifo")
 		again := runnel.Message{Body: []byte("other"), Key: "z", DedupID: "a1"}
 		dup, err := q.SendOrdered([]runnel.Message{again})
 		if err != nil || dup[0] != want[2] {
