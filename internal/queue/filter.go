@@ -4,7 +4,7 @@ import "encoding/binary"
 
 // filter says of a key whether it was added, or perhaps so: a Bloom filter that
 // grows, of 10 bits a key, wrong about one in a hundred. It spares the look into
-// the store for an id that was never seen, at a tenth of its cost.
+// the store for an id that was never seen.
 type filter struct {
 	layers []layer
 	full   bool // it has forgotten: every key may be there
