@@ -35,12 +35,18 @@
 // # FIFO queues
 //
 // A FIFO queue keeps order by key, its message group. Its waiting messages are
-// not in a window but in the lists of their groups: [group]. A group is locked
+// not in a window but in the lines of their groups: [group]. A group is locked
 // while one of its messages is in flight, and its next message is the lowest
-// number of its list and of what came back. A number is in a list only below the
+// number of its line and of what came back. A number is in a line only below the
 // cursor, so that nothing behind the cursor can be before it. Within the last
 // [DedupWindow] a deduplication id is stored once: [dedup]. See
 // docs/adr/0012-fifo-groups.md.
+//
+// # Fair queues
+//
+// On a standard queue, messages of one group are of one [tenant]. While it is
+// noisy, its messages are set aside, and are received when nothing else is
+// visible. See docs/adr/0013-fair-queues.md.
 //
 // # Clocks
 //

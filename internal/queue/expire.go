@@ -26,6 +26,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		for _, q := range s.all() {
+			q.sweepTenants()
 			if err := errors.Join(q.expireAll(ctx), q.sweepDedup()); err != nil {
 				s.opt.Log.Error("expired messages were not removed, it will be tried again", "queue", q.name.String(), "err", err)
 			}
@@ -60,9 +61,11 @@ func (q *Queue) expireAll(ctx context.Context) error {
 			}
 			q.expire(&b, q.takeFirst())
 		}
-		var load []*group
+		var load []reading
 		if q.groups != nil {
 			load = q.expireGroups(&b, oldest)
+		} else {
+			load = q.expireAside(&b, oldest)
 		}
 		for _, l := range q.leases {
 			if b.Len() >= expireBatch {
@@ -86,8 +89,8 @@ func (q *Queue) expireAll(ctx context.Context) error {
 		if errs[0] != nil {
 			return errs[0]
 		}
-		for _, g := range load {
-			if err := q.load1(g); err != nil {
+		for _, r := range load {
+			if err := q.load1(r); err != nil {
 				return err
 			}
 		}

@@ -12,7 +12,7 @@ func (s *Set) Shrink() {
 	s.limits = limits{
 		window: 3, windowBytes: 200, cachedBytes: 400,
 		refill: 4, refillBytes: 300, refillLeast: 1,
-		load: 2, parked: 1 << 10,
+		load: 2, parked: 1 << 10, noisy: 3, aside: 2,
 		low: 5, inFlight: MaxInFlight,
 	}
 }

@@ -1,10 +1,8 @@
 package queue
 
 import (
-	"cmp"
 	"container/heap"
 	"crypto/sha256"
-	"slices"
 	"time"
 
 	"github.com/runnel-io/runnel"
@@ -34,74 +32,23 @@ func (q *Queue) groupFor(m *runnel.Message) (k groupKey) {
 type groups struct {
 	byKey map[groupKey]*group // those that have a message in memory
 	ready groupHeap           // whose next message can be received now
-
-	listed         int64 // numbers in all lists
-	runs           int   // in all lists
-	records, bytes int   // in memory
 }
 
 func newGroups() *groups { return &groups{byKey: make(map[groupKey]*group)} }
 
 // group is one message group. It is locked while one of its messages is in
-// flight. Its next message is the lowest number of back and of the list, which
-// is items and then runs: what the cursor passed and nobody received, and what
-// is delayed. A message in the list has a lease only if it is or was delayed.
+// flight. Its next message is the lowest number of back and of its line, where
+// what the cursor passed and nobody received is, and what is delayed. A message
+// in the line has a lease only if it is or was delayed.
 type group struct {
-	key     groupKey
-	refs    int       // leases of the group
-	flying  int       // of these, in flight
-	back    leaseHeap // of these, returned, and not in the list
-	items   list[item]
-	runs    list[run]
-	loading chan struct{} // closed when somebody has read items from runs; nil: nobody does
+	key    groupKey
+	refs   int       // leases of the group
+	flying int       // of these, in flight
+	back   leaseHeap // of these, returned, and not in the line
+	line
 
 	next uint64 // while it is ready: the number that it waits with
 	pos  int32  // in groups.ready, or -1
-}
-
-// run is count messages of a group with numbers from n on: however long, it
-// takes 16 bytes.
-type run struct {
-	n           uint64
-	count, sent uint32 // sent: seconds; none of the run was sent before
-}
-
-// list is a queue in memory.
-type list[T any] struct {
-	elems []T
-	head  int
-}
-
-func (l *list[T]) len() int { return len(l.elems) - l.head }
-
-func (l *list[T]) first() *T {
-	if l.head == len(l.elems) {
-		return nil
-	}
-	return &l.elems[l.head]
-}
-
-func (l *list[T]) push(v T) {
-	if len(l.elems) == cap(l.elems) && l.head > len(l.elems)/2 {
-		n := copy(l.elems, l.elems[l.head:])
-		clear(l.elems[n:])
-		l.elems, l.head = l.elems[:n], 0
-	}
-	l.elems = append(l.elems, v)
-}
-
-func (l *list[T]) pop() T {
-	var none T
-	v := l.elems[l.head]
-	l.elems[l.head] = none
-	l.head++
-	if l.head == len(l.elems) {
-		l.elems, l.head = l.elems[:0], 0
-		if cap(l.elems) > 1024 {
-			l.elems = nil
-		}
-	}
-	return v
 }
 
 // groupHeap is the groups that can be received from, by their next message.
@@ -146,12 +93,15 @@ func (q *Queue) join(l *lease, k groupKey) {
 	l.group.refs++
 }
 
-// groupKey is the key of the lease's group, nil on standard queues.
+// groupKey is the key of the message's group, or nil.
 func (l *lease) groupKey() *groupKey {
-	if l.group == nil {
-		return nil
+	switch {
+	case l.group != nil:
+		return &l.group.key
+	case l.tenant != nil:
+		return &l.tenant.key
 	}
-	return &l.group.key
+	return nil
 }
 
 // placeInGroup is place for the group of a message. Caller holds mu.
@@ -187,7 +137,7 @@ func (q *Queue) leaveGroup(l *lease) {
 	g := l.group
 	if l.listed {
 		l.listed = false
-		q.unlist(g, l.n)
+		q.unlist(&g.line, l.n)
 	}
 	g.refs--
 	q.look(g)
@@ -212,7 +162,7 @@ func (q *Queue) look(g *group) {
 	case !ready && g.pos >= 0:
 		heap.Remove(h, int(g.pos))
 	}
-	if g.refs == 0 && g.loading == nil && g.items.len()+g.runs.len() == 0 && q.groups.byKey[g.key] == g {
+	if g.refs == 0 && g.loading == nil && g.empty() && q.groups.byKey[g.key] == g {
 		delete(q.groups.byKey, g.key)
 	}
 }
@@ -233,18 +183,6 @@ func (q *Queue) turn(g *group) (n uint64, ready bool) {
 		}
 	}
 	return n, ok
-}
-
-// first returns the first message of the list, and its record if that is in
-// memory.
-func (g *group) first() (n uint64, record []byte, ok bool) {
-	if it := g.items.first(); it != nil {
-		return it.n, it.record, true
-	}
-	if r := g.runs.first(); r != nil {
-		return r.n, nil, true
-	}
-	return 0, nil, false
 }
 
 // pass adds the next message of the series to its group. Its record is kept if
@@ -268,14 +206,7 @@ func (q *Queue) pass(n uint64, record []byte, k groupKey, l *lease) {
 		sent = recordSent(record)
 	}
 	g := q.at(k)
-	first := g.flying == 0 && g.items.len() == 0
-	switch {
-	case g.runs.len() > 0, record != nil && !first && !q.holds(len(record)):
-		q.park(g, run{n: n, count: 1, sent: uint32(sent / 1000)})
-	default:
-		q.keep(g, item{n, record})
-	}
-	q.groups.listed++
+	q.lineUp(&g.line, item{n, record}, sent, g.flying == 0 && g.items.len() == 0)
 	q.look(g)
 }
 
@@ -291,7 +222,7 @@ func (q *Queue) passAll(r *refilling, read []item, keys []groupKey) {
 // arrive passes a message that was sent just now, or leaves it to the backlog.
 // Caller holds mu.
 func (q *Queue) arrive(n uint64, send *stagedSend, l *lease) bool {
-	if q.cursor != n || q.refilling != nil || q.groups.runs >= q.set.limits.parked {
+	if q.cursor != n || q.refilling != nil || q.lines.runs >= q.set.limits.parked {
 		return false
 	}
 	if l == nil && q.groups.byKey[send.group] == nil && !q.holds(len(send.record)) {
@@ -302,47 +233,6 @@ func (q *Queue) arrive(n uint64, send *stagedSend, l *lease) bool {
 	return true
 }
 
-// holds says whether there is room for a record in memory. Caller holds mu.
-func (q *Queue) holds(size int) bool {
-	g, s := q.groups, q.set
-	return g.records < s.limits.window && g.bytes+size <= s.limits.windowBytes && s.cached.Load() < s.limits.cachedBytes
-}
-
-func (q *Queue) keep(g *group, it item) {
-	g.items.push(it)
-	q.groups.account(q.set, it.record, 1)
-}
-
-func (gs *groups) account(s *Set, record []byte, sign int) {
-	if record != nil {
-		gs.records += sign
-		gs.bytes += sign * len(record)
-		s.cached.Add(int64(sign * len(record)))
-	}
-}
-
-func (q *Queue) park(g *group, r run) {
-	if k := g.runs.len(); k > 0 {
-		last := &g.runs.elems[len(g.runs.elems)-1]
-		if last.n+uint64(last.count) == r.n && uint64(last.count)+uint64(r.count) < 1<<32 {
-			last.count += r.count
-			return
-		}
-	}
-	g.runs.push(r)
-	q.groups.runs++
-}
-
-// unpark takes the first number out of a group's runs. Caller holds mu.
-func (q *Queue) unpark(g *group) {
-	r := g.runs.first()
-	r.n++
-	if r.count--; r.count == 0 {
-		g.runs.pop()
-		q.groups.runs--
-	}
-}
-
 // take makes the first of a group's list an exception; nil if its record must
 // be read before. Caller holds mu.
 func (q *Queue) take(g *group) (*lease, []byte) {
@@ -351,13 +241,7 @@ func (q *Queue) take(g *group) (*lease, []byte) {
 	if !ok || record == nil && l == nil {
 		return nil, nil
 	}
-	if g.items.len() > 0 {
-		g.items.pop()
-		q.groups.account(q.set, record, -1)
-	} else {
-		q.unpark(g)
-	}
-	q.groups.listed--
+	q.advance(&g.line)
 	if l != nil {
 		l.listed = false
 		heap.Push(&g.back, l)
@@ -369,40 +253,6 @@ func (q *Queue) take(g *group) (*lease, []byte) {
 	q.leases[n] = l
 	q.place(l, returned)
 	return l, record
-}
-
-// unlist takes message n out of a group's list and says whether it was there.
-// Caller holds mu and looks at the group.
-func (q *Queue) unlist(g *group, n uint64) bool {
-	live := g.items.elems[g.items.head:]
-	if i, ok := slices.BinarySearchFunc(live, n, func(it item, n uint64) int { return cmp.Compare(it.n, n) }); ok {
-		q.groups.account(q.set, live[i].record, -1)
-		g.items.elems = slices.Delete(g.items.elems, g.items.head+i, g.items.head+i+1)
-		q.groups.listed--
-		return true
-	}
-	runs := g.runs.elems[g.runs.head:]
-	i, ok := slices.BinarySearchFunc(runs, n, func(r run, n uint64) int { return cmp.Compare(r.n, n) })
-	if !ok {
-		i-- // the last that begins before n
-	}
-	if i < 0 || n >= runs[i].n+uint64(runs[i].count) {
-		return false
-	}
-	before := runs[i]
-	after := run{n: n + 1, count: before.count - uint32(n-before.n) - 1, sent: before.sent}
-	before.count = uint32(n - before.n)
-	var parts []run
-	for _, r := range [...]run{before, after} {
-		if r.count > 0 {
-			parts = append(parts, r)
-		}
-	}
-	at := g.runs.head + i
-	g.runs.elems = slices.Replace(g.runs.elems, at, at+1, parts...)
-	q.groups.runs += len(parts) - 1
-	q.groups.listed--
-	return true
 }
 
 // nextOfGroups returns the next message for a receive: as many of one group as
@@ -429,7 +279,7 @@ func (q *Queue) nextOfGroups(p *picked) (*lease, []byte) {
 				return q.take(g)
 			}
 			if p.fromGroup+p.ofGroup == 0 {
-				p.load = g
+				p.load = reading{&g.line, g}
 				return nil, nil
 			}
 		}
@@ -447,7 +297,7 @@ func (q *Queue) starved() bool {
 		return false
 	}
 	if q.groups != nil {
-		return len(q.groups.ready) == 0 && q.groups.runs < q.set.limits.parked
+		return len(q.groups.ready) == 0 && q.lines.runs < q.set.limits.parked
 	}
 	return q.window.len() == 0
 }
@@ -466,24 +316,17 @@ func (q *Queue) waitsFrom() uint64 {
 			}
 		}
 	}
+	for _, t := range q.tenants.setAside() {
+		if n, _, ok := t.first(); ok {
+			low = min(low, n)
+		}
+	}
 	return low
 }
 
 // listed is how many messages wait in memory without a lease, about. Caller
 // holds mu.
-func (q *Queue) listed() int {
-	if q.groups != nil {
-		return int(q.groups.listed)
-	}
-	return q.window.len()
-}
-
-func (q *Queue) cachedBytes() int {
-	if q.groups != nil {
-		return q.groups.bytes
-	}
-	return q.window.bytes
-}
+func (q *Queue) listed() int { return int(q.lines.listed) + q.window.len() }
 
 // oldestOfGroups is Oldest on a FIFO queue, to the second where only numbers
 // are in memory. Caller holds mu.
@@ -517,10 +360,13 @@ func (q *Queue) oldestOfGroups() time.Time {
 	return time.UnixMilli(oldest)
 }
 
-// clearGroups forgets all messages. Caller holds mu, and has no lease left.
-func (q *Queue) clearGroups() {
+// clearLines forgets all messages that wait outside of the window. Caller
+// holds mu, and has no lease left.
+func (q *Queue) clearLines() {
+	q.set.cached.Add(-int64(q.lines.bytes))
+	q.lines = lines{}
+	q.tenants = nil
 	if q.groups != nil {
-		q.set.cached.Add(-int64(q.groups.bytes))
 		q.groups = newGroups()
 		q.attempts = nil
 	}

@@ -21,11 +21,12 @@ type lease struct {
 	nonce uint64  // of the last receipt given
 	owner *source // the flow's source that holds it, or nil
 
-	due      int64  // monotonic: leased, delayed: visible from then on
-	leasedAt int64  // monotonic: when it was last received
-	sent     int64  // Unix milliseconds
-	group    *group // nil on standard queues
-	first    int64  // Unix milliseconds of the first receive, or 0
+	due      int64   // monotonic: leased, delayed: visible from then on
+	leasedAt int64   // monotonic: when it was last received
+	sent     int64   // Unix milliseconds
+	group    *group  // nil on standard queues
+	tenant   *tenant // on a standard queue, if the message has a group
+	first    int64   // Unix milliseconds of the first receive, or 0
 	receives uint32
 	failures uint32
 	size     uint32 // bytes of the record
@@ -34,7 +35,8 @@ type lease struct {
 	state  state
 	marked bool // there is, or will be, a mark beside the record
 	seen   bool // by the commit of a transaction; only set while mu is held
-	listed bool // FIFO: its turn comes by the list of its group
+	aside  bool // standard: returned, in its tenant's heap
+	listed bool // FIFO: its turn comes by the line of its group
 	ahead  bool // FIFO: returned, and the cursor has not come to it yet
 }
 
@@ -88,7 +90,7 @@ func (q *Queue) place(l *lease, s state) {
 	l.state = s
 	switch s {
 	case leased:
-		q.inFlight++
+		q.fly(l, 1)
 		heap.Push(&q.due, l)
 	case delayed:
 		q.delayed++
@@ -112,13 +114,16 @@ func (q *Queue) place(l *lease, s state) {
 func (q *Queue) unplace(l *lease) {
 	switch l.state {
 	case leased:
-		q.inFlight--
+		q.fly(l, -1)
 		heap.Remove(&q.due, int(l.pos))
 	case delayed:
 		q.delayed--
 		heap.Remove(&q.due, int(l.pos))
 	case returned:
-		if l.group == nil {
+		switch {
+		case l.aside:
+			q.unplaceAside(l)
+		case l.group == nil:
 			heap.Remove(&q.returned, int(l.pos))
 		}
 	}
@@ -146,8 +151,11 @@ func (q *Queue) forget(l *lease) {
 			q.refilling.gone[l.n] = struct{}{}
 		}
 	}
-	if l.group != nil {
+	switch {
+	case l.group != nil:
 		q.leaveGroup(l)
+	case l.tenant != nil:
+		q.leaveTenant(l)
 	}
 }
 

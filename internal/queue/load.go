@@ -9,41 +9,51 @@ import (
 // loadBytes bounds the records that one load of a group keeps.
 const loadBytes = 256 << 10
 
-// load1 reads the next messages of a group whose list has only their numbers.
-// Caller does not hold mu. It reads without mu; that a number is still in the
-// list afterwards says that its message is there.
-func (q *Queue) load1(g *group) error {
+// reading is a line whose next messages must be read: only their numbers are in
+// memory.
+type reading struct {
+	line  *line
+	group *group // whose line it is; nil for a tenant's
+}
+
+// load1 reads the next messages of a line. Caller does not hold mu. It reads
+// without mu; that a number is still in the line afterwards says that its message
+// is there.
+func (q *Queue) load1(r reading) error {
+	l := r.line
 	q.mu.Lock()
-	if c := g.loading; c != nil {
+	if c := l.loading; c != nil {
 		q.mu.Unlock()
 		<-c
 		return nil
 	}
-	if g.items.len() > 0 || g.runs.len() == 0 {
+	if l.items.len() > 0 || l.runs.len() == 0 {
 		q.mu.Unlock()
 		return nil
 	}
 	var spans []run
-	for most, i := uint32(q.set.limits.load), g.runs.head; most > 0 && i < len(g.runs.elems); i++ {
-		r := g.runs.elems[i]
-		r.count = min(r.count, most)
-		most -= r.count
-		spans = append(spans, r)
+	for most, i := uint32(q.set.limits.load), l.runs.head; most > 0 && i < len(l.runs.elems); i++ {
+		s := l.runs.elems[i]
+		s.count = min(s.count, most)
+		most -= s.count
+		spans = append(spans, s)
 	}
 	done := make(chan struct{})
-	g.loading = done
-	q.look(g)
+	l.loading = done
+	if r.group != nil {
+		q.look(r.group) // not ready meanwhile
+	}
 	q.mu.Unlock()
 
 	var read []item
 	bytes := 0
 	full := false // there is more than was read
 	var err error
-	for _, r := range spans {
+	for _, s := range spans {
 		if full || err != nil {
 			break
 		}
-		err = q.series.Records(r.n, r.n+uint64(r.count), func(n uint64, record []byte) bool {
+		err = q.series.Records(s.n, s.n+uint64(s.count), func(n uint64, record []byte) bool {
 			if bytes >= loadBytes {
 				full = true
 				return false
@@ -56,10 +66,10 @@ func (q *Queue) load1(g *group) error {
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	g.loading = nil
+	l.loading = nil
 	close(done)
-	if q.groups.byKey[g.key] != g {
-		return nil // purged
+	if spans[0].n < q.trimmed || q.dropped.Load() {
+		return nil // purged: the line is nobody's any more
 	}
 	if err == nil {
 		end := spans[len(spans)-1]
@@ -67,43 +77,45 @@ func (q *Queue) load1(g *group) error {
 		if full {
 			upto = read[len(read)-1].n + 1
 		}
-		q.loaded(g, read, upto)
+		q.loaded(l, read, upto)
 	}
-	q.look(g)
+	if r.group != nil {
+		q.look(r.group)
+	}
 	if err != nil {
 		return fmt.Errorf("read queue %s: %w", q.name, err)
 	}
 	return nil
 }
 
-// loaded moves the numbers below upto from a group's runs to its items. Caller
+// loaded moves the numbers below upto from a line's runs to its items. Caller
 // holds mu.
-func (q *Queue) loaded(g *group, read []item, upto uint64) {
-	for r := g.runs.first(); r != nil && r.n < upto; r = g.runs.first() {
+func (q *Queue) loaded(l *line, read []item, upto uint64) {
+	for r := l.runs.first(); r != nil && r.n < upto; r = l.runs.first() {
 		n := r.n
-		q.unpark(g)
+		q.unpark(l)
 		for len(read) > 0 && read[0].n < n {
 			read = read[1:] // moved or expired meanwhile
 		}
 		switch {
 		case q.leases[n] != nil:
-			q.keep(g, item{n: n})
+			q.keep(l, item{n: n})
 		case len(read) > 0 && read[0].n == n:
-			q.keep(g, read[0])
+			q.keep(l, read[0])
 		default: // a record that is gone while its number waits: a fault
-			q.groups.listed--
+			q.lines.listed--
 			q.set.opt.Log.Error("a message has no record and is left out", "queue", q.name.String(), "message", n)
 		}
 	}
 }
 
-// loadAtOnce is how many groups one round of expireAll reads.
+// loadAtOnce is how many lines one round of expireAll reads.
 const loadAtOnce = 16
 
-// expireGroups is the part of expireAll for the lists of a FIFO queue: the
-// messages behind one in flight expire, too. It returns the groups whose first
-// message may have expired and must be read to know. Caller holds mu.
-func (q *Queue) expireGroups(b *store.Batch, oldest int64) (load []*group) {
+// expireGroups is the part of expireAll for the lines of a FIFO queue: the
+// messages behind one in flight expire, too. It returns what must be read to know
+// whether its first message has expired. Caller holds mu.
+func (q *Queue) expireGroups(b *store.Batch, oldest int64) (load []reading) {
 	for _, g := range q.groups.byKey {
 		for b.Len() < expireBatch {
 			n, record, ok := g.first()
@@ -111,8 +123,8 @@ func (q *Queue) expireGroups(b *store.Batch, oldest int64) (load []*group) {
 				break // leases are looked through besides
 			}
 			if record == nil {
-				if int64(g.runs.first().sent)*1000 < oldest && len(load) < loadAtOnce {
-					load = append(load, g)
+				if g.mayHaveExpired(oldest) && len(load) < loadAtOnce {
+					load = append(load, reading{&g.line, g})
 				}
 				break
 			}
@@ -128,3 +140,7 @@ func (q *Queue) expireGroups(b *store.Batch, oldest int64) (load []*group) {
 	}
 	return load
 }
+
+// mayHaveExpired says whether a line that begins with a run may begin with a
+// message that was sent before oldest.
+func (l *line) mayHaveExpired(oldest int64) bool { return int64(l.runs.first().sent)*1000 < oldest }

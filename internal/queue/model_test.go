@@ -98,6 +98,7 @@ func (m *model) send(rt *rapid.T) {
 	for i := range ms {
 		m.serial++
 		ms[i].Body = fmt.Appendf(nil, "message %d %0*d", m.serial, rapid.SampledFrom([]int{1, 90, 400}).Draw(rt, "pad"), 0)
+		ms[i].Key = rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(rt, "tenant")
 		s := &modelled{}
 		if rapid.IntRange(0, 3).Draw(rt, "delayed") == 0 {
 			ms[i].Delay = time.Duration(rapid.IntRange(1, 40).Draw(rt, "delay")) * time.Second

@@ -44,8 +44,8 @@ type found uint8
 
 const (
 	amongReturned found = iota // it has a lease
-	inWindow
-	inBacklog // on disk only, if it was not removed while it was delayed
+	inWindow                   // or set aside
+	inBacklog                  // on disk only, if it was not removed while it was delayed
 )
 
 // find looks for a visible message. Caller holds mu.
@@ -63,7 +63,7 @@ func (q *Queue) find(n uint64) (found, error) {
 			return amongReturned, nil
 		}
 	}
-	if _, ok := q.window.find(n); ok {
+	if _, ok := q.window.find(n); ok || q.asideHas(n) != nil {
 		return inWindow, nil
 	}
 	if n >= max(q.cursor, q.trimmed) && n < q.tail {
@@ -168,6 +168,10 @@ func (q *Queue) except(n uint64, record []byte) *lease {
 		return l
 	}
 	q.window.drop(q.set, n)
+	if t := q.asideHas(n); t != nil {
+		q.unlist(&t.line, n)
+		q.endAside(t)
+	}
 	l := &lease{n: n, sent: recordSent(record), size: uint32(len(record))}
 	q.leases[n] = l
 	q.place(l, returned)

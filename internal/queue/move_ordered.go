@@ -12,7 +12,7 @@ func (q *Queue) enqueueMoveOrdered(n uint64, to *Queue) (*store.Batch, error) {
 	for {
 		q.mu.Lock()
 		beyond := n >= q.cursor && n < q.tail && q.leases[n] == nil
-		full := q.groups.runs >= q.set.limits.parked
+		full := q.lines.runs >= q.set.limits.parked
 		err := q.ended
 		q.mu.Unlock()
 		switch {
@@ -51,7 +51,7 @@ func (q *Queue) enqueueMoveOrdered(n uint64, to *Queue) (*store.Batch, error) {
 	switch {
 	case l == nil:
 		g := q.groups.byKey[groupOf(recordKey(record))]
-		if g == nil || !q.unlist(g, n) {
+		if g == nil || !q.unlist(&g.line, n) {
 			return nil, q.errGone(n)
 		}
 		l = &lease{n: n, sent: recordSent(record), size: uint32(len(record)), group: g}

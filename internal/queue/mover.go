@@ -219,10 +219,7 @@ func (m *mover) save(status MoveStatus, failure string) error {
 func (q *Queue) firstNumber() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	first := q.cursor
-	if it := q.window.first(); it != nil {
-		first = it.n
-	}
+	first := q.waitsFrom()
 	if q.refilling != nil {
 		first = min(first, q.refilling.from)
 	}

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -39,6 +40,8 @@ type Queue struct {
 	refilling *refilling // somebody reads the next part of the window
 	goneAhead bool       // a message from cursor on was removed since the last reading
 
+	lines    lines     // of groups or tenants
+	tenants  *tenants  // of a standard queue that met messages with a group, or nil
 	groups   *groups   // of a FIFO queue, whose window is empty; nil on standard queues
 	dedup    dedup     // of a FIFO queue
 	attempts *attempts // of a FIFO queue, or nil
@@ -94,12 +97,14 @@ func (q *Queue) load() error {
 			n: n, nonce: m.nonce, sent: m.sent, first: m.first, marked: true,
 			receives: m.receives, failures: m.failures, size: m.size,
 		}
-		if (m.group != nil) != (q.groups != nil) {
-			damaged = fmt.Errorf("queue %s, message %d: %w: its kind is not that of the queue", q.name, n, errMark)
+		switch {
+		case q.groups != nil && m.group == nil:
+			damaged = fmt.Errorf("queue %s, message %d: %w: it has no group", q.name, n, errMark)
 			return false
-		}
-		if m.group != nil {
+		case q.groups != nil:
 			q.join(l, *m.group)
+		case m.group != nil:
+			l.joinTenant(q.tenant(*m.group))
 		}
 		q.leases[n] = l
 		// The wall clock may have jumped while nobody looked: no wait is
@@ -210,7 +215,7 @@ func (q *Queue) purged(n uint64) {
 	q.due, q.returned = leaseHeap{}, leaseHeap{byNumber: true}
 	q.inFlight, q.delayed = 0, 0
 	q.window.clear(q.set)
-	q.clearGroups()
+	q.clearLines()
 	q.cursor, q.tail, q.trimmed = n, max(q.tail, n), n
 	q.total = 0
 }
@@ -266,6 +271,20 @@ func (q *Queue) Oldest() time.Time {
 	}
 	if l := q.returned.first(); l != nil && (sent == 0 || l.sent < sent) {
 		sent = l.sent
+	}
+	for _, t := range q.tenants.setAside() {
+		first := int64(math.MaxInt64)
+		if l := t.back.first(); l != nil {
+			first = l.sent
+		}
+		if _, record, ok := t.first(); ok && record != nil {
+			first = min(first, recordSent(record))
+		} else if ok {
+			first = min(first, int64(t.runs.first().sent)*1000)
+		}
+		if sent == 0 || first < sent {
+			sent = first
+		}
 	}
 	if sent == 0 {
 		return time.Time{}

@@ -63,7 +63,7 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 			q.mu.Unlock()
 			return nil, err
 		}
-		if p.empty() && p.load != nil {
+		if p.empty() && p.load.line != nil {
 			q.mu.Unlock()
 			if err := q.load1(p.load); err != nil {
 				q.mu.Lock()
@@ -152,10 +152,11 @@ type picked struct {
 	dead  []lease      // over the redrive limit, in flight with nobody
 	batch *store.Batch // marks of what a client received, removals of what expired; or nil
 
+	load reading // what must be read first
+
 	// Of a FIFO queue:
 	group              *group // that is taken from
 	fromGroup, ofGroup int    // how many of lent, of dead, are of it
-	load               *group // that must be read first
 }
 
 // lent is a message that was picked to be delivered. What is told of the
@@ -198,14 +199,8 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 				break
 			}
 		} else {
-			fresh := q.window.first()
-			l = q.returned.first()
-			if l == nil && fresh == nil {
+			if l, record = q.next(&p, now); l == nil {
 				break
-			}
-			if l == nil || (fresh != nil && fresh.n < l.n) {
-				record = fresh.record
-				l = q.takeFirst()
 			}
 		}
 		if l.sent < oldest {

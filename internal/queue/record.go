@@ -256,7 +256,7 @@ func messageBytes(m *runnel.Message) int {
 //	leased    8 bytes, Unix milliseconds of the last receive, or 0
 //	size      4 bytes, of the record
 //
-// Version 2 is for FIFO queues, and has 16 bytes more: the message's group.
+// Version 2 is for messages that have a group, and has 16 bytes more: the group.
 const (
 	markV1     = 1
 	markV2     = 2
@@ -272,7 +272,7 @@ type mark struct {
 	first, sent        int64
 	leased             int64
 	size               uint32
-	group              *groupKey // nil on standard queues
+	group              *groupKey // nil: none
 }
 
 func (m mark) encode() []byte {

@@ -177,6 +177,9 @@ func (q *Queue) stageOne(b *store.Batch, m runnel.Message, now time.Time, delay 
 		var of *groupKey
 		if q.groups != nil {
 			of = &group
+		} else if m.Key != "" {
+			k := groupOf([]byte(m.Key))
+			of = &k
 		}
 		first = mark{group: of, state: delayed, due: now.Add(delay).UnixMilli(), sent: m.Sent.UnixMilli(), size: uint32(len(record))}.encode()
 	}
@@ -205,6 +208,8 @@ func (s *staged) Committed(err error) {
 			q.leases[n] = l
 			if q.groups != nil {
 				q.join(l, send.group)
+			} else {
+				l.joinTenant(q.tenantOf(send.record))
 			}
 			q.place(l, delayed)
 			if q.groups != nil {

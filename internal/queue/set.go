@@ -261,7 +261,7 @@ func (s *Set) drop(name Name, may func(*Queue) error) error {
 	}
 	q.mu.Lock()
 	q.window.clear(s)
-	q.clearGroups()
+	q.clearLines()
 	q.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,6 +23,11 @@ type limits struct {
 	// load is how many messages of one group are read ahead, and parked how
 	// many runs of numbers all groups of a queue may have in memory.
 	load, parked int
+	// noisy is how many messages in flight make a tenant noisy, and aside how
+	// many tenants may have messages set aside: by the rule at most 18 are noisy
+	// at once, others were a moment ago. See tenant.go.
+	noisy int64
+	aside int
 	// inFlight is MaxInFlight.
 	inFlight int64
 }
@@ -30,7 +35,7 @@ type limits struct {
 var defaultLimits = limits{
 	window: 4096, windowBytes: 2 << 20, cachedBytes: 64 << 20,
 	refill: 1024, refillBytes: 1 << 20, refillLeast: 16,
-	load: 64, parked: 1 << 18,
+	load: 64, parked: 1 << 18, noisy: 30, aside: 64,
 	low: 8192, inFlight: MaxInFlight,
 }
 
