@@ -315,8 +315,7 @@ func (q *Queue) stageOrdered(b *store.Batch, ms []runnel.Message, sent []Sent) (
 		if sent[i].ID = ms[i].ID; sent[i].ID == "" {
 			sent[i].ID = runnel.MessageID(raw.String())
 		}
-		value := append(binary.BigEndian.AppendUint64(nil, uint64(now)), sent[i].ID...)
-		b.Index(spaceDedup, q.dedupStoreKey(span(now), keys[i]), value, send.place)
+		b.Index(spaceDedup, q.dedupStoreKey(span(now), keys[i]), dedupValue(now, sent[i].ID), send.place)
 		s.sends = append(s.sends, send)
 	}
 	if len(failed) == 0 {
@@ -368,6 +367,26 @@ func (q *Queue) sendOrdered(ms []runnel.Message, sent []Sent) error {
 		return unavailable("store the message", err)
 	}
 	return err
+}
+
+// noteMoved notes the deduplication id of a message, the only one that is
+// staged, that comes from another queue. It waits for sends with the same id,
+// and is not refused for one.
+func (s *staged) noteMoved(m *runnel.Message) {
+	q := s.q
+	q.mu.Lock()
+	byGroup := q.settings.FIFO.DedupByGroup
+	q.mu.Unlock()
+	k := q.dedupKey(m, byGroup)
+	s.reserved = q.dedup.reserve([]dedupKey{k})
+	now := q.dedup.now(q.set)
+	q.dedup.note(span(now), k)
+	s.b.Index(spaceDedup, q.dedupStoreKey(span(now), k), dedupValue(now, m.ID), s.sends[0].place)
+}
+
+// dedupValue is what is stored under a key, but for the number.
+func dedupValue(now int64, id runnel.MessageID) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(now)), id...)
 }
 
 // checkMove says whether a message that is no new one can go to the queue.

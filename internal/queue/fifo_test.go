@@ -409,7 +409,7 @@ func TestFIFORedrive(t *testing.T) {
 		wantBodies(t, receive(t, q, runnel.Limits{Messages: 10, Lease: time.Second}), "a3")
 		ds := receive(t, dead, runnel.Limits{Messages: 10})
 		wantBodies(t, ds, "a1 a2")
-		if ds[0].Key != "a" || ds[0].DedupID != "a1" || ds[0].DeadLetter == nil {
+		if ds[0].Key != "a" || ds[0].DedupID != string(ds[0].ID) || ds[0].DeadLetter == nil {
 			t.Errorf("dead letter %+v", ds[0].Message)
 		}
 		if err := h.set.Move(dead.Name(), ds[0].Position, q.Name()); runnel.CodeOf(err) != runnel.CodeConflict {

@@ -32,6 +32,7 @@ const (
 type ordered struct {
 	modelled
 	body, group string
+	id          string // of its deduplication; empty: one that nobody sends
 	sent        time.Time
 }
 
@@ -48,7 +49,7 @@ type fifoModel struct {
 	source   runnel.Source
 	order    []*ordered // all messages, in their order
 	ids      map[string]sentOnce
-	letters  map[string][]string // of the dead-letter queue, by group
+	letters  []*ordered // of the dead-letter queue, in their order
 	serial   int
 	expired  int64 // that the queue may still count
 	delay    time.Duration
@@ -59,7 +60,7 @@ func runFIFOModel(t *testing.T, rt *rapid.T) {
 	h := newHome(t)
 	h.small = true
 	h.restart()
-	m := &fifoModel{rt: rt, h: h, ids: map[string]sentOnce{}, letters: map[string][]string{}}
+	m := &fifoModel{rt: rt, h: h, ids: map[string]sentOnce{}}
 	m.dead = h.create("dead.fifo", fifo)
 	m.q = h.create("q.fifo", func(s *queue.Settings) {
 		fifo(s)
@@ -86,6 +87,9 @@ func runFIFOModel(t *testing.T, rt *rapid.T) {
 		"settle":     m.settle,
 		"settle all": m.settleAll,
 		"move":       m.move,
+		"inter":      m.inter,
+		"hold":       m.hold,
+		"redrive":    m.redrive,
 		"delay":      m.configure,
 		"wait":       m.wait,
 		"purge":      m.purge,
@@ -156,7 +160,7 @@ func (m *fifoModel) send(rt *rapid.T) {
 			}
 			batch[msg.DedupID] = i
 			want = append(want, nil)
-			s := &ordered{body: string(msg.Body), group: msg.Key, sent: now}
+			s := &ordered{body: string(msg.Body), group: msg.Key, id: msg.DedupID, sent: now}
 			if m.delay > 0 {
 				s.delayed, s.until = true, now.Add(m.delay)
 			}
@@ -258,13 +262,10 @@ func (m *fifoModel) bury(rt *rapid.T, flow bool) {
 	if err != nil {
 		rt.Fatalf("peek: %v", err)
 	}
-	seen := map[string]int{}
-	for _, p := range ps {
-		i := seen[p.Key]
-		seen[p.Key]++
-		if known := m.letters[p.Key]; i < len(known) {
-			if known[i] != string(p.Body) {
-				rt.Fatalf("dead letter %.20q where %.20q was", p.Body, known[i])
+	for i, p := range ps {
+		if i < len(m.letters) {
+			if m.letters[i].body != string(p.Body) {
+				rt.Fatalf("dead letter %.20q where %.20q was", p.Body, m.letters[i].body)
 			}
 			continue
 		}
@@ -272,9 +273,74 @@ func (m *fifoModel) bury(rt *rapid.T, flow bool) {
 		if flow || len(next) == 0 || next[0].body != string(p.Body) || next[0].receives < modelReceives {
 			rt.Fatalf("%.20q became a dead letter", p.Body)
 		}
-		m.letters[p.Key] = append(m.letters[p.Key], string(p.Body))
+		if p.DedupID != string(p.ID) {
+			rt.Fatalf("dead letter %s has the deduplication id %s", p.ID, p.DedupID)
+		}
+		m.letters = append(m.letters, &ordered{body: string(p.Body), group: p.Key})
 		m.drop(next[0])
 	}
+	if len(m.letters) > len(ps) {
+		rt.Fatalf("%d dead letters of %d are left", len(ps), len(m.letters))
+	}
+}
+
+// inter sends dead letters, as a flow does that gives messages up.
+func (m *fifoModel) inter(rt *rapid.T) {
+	ms := make([]runnel.Message, rapid.IntRange(1, 5).Draw(rt, "count"))
+	for i := range ms {
+		m.serial++
+		s := &ordered{body: fmt.Sprintf("letter %d", m.serial), group: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "group")}
+		ms[i] = runnel.Message{Body: []byte(s.body), Key: s.group, DedupID: s.body, DeadLetter: &runnel.DeadLetter{Source: "queue:q.fifo"}}
+		m.letters = append(m.letters, s)
+	}
+	if _, err := m.dead.SendOrdered(ms); err != nil {
+		rt.Fatalf("send: %v", err)
+	}
+}
+
+// hold makes a client receive dead letters, and keep them for a while.
+func (m *fifoModel) hold(rt *rapid.T) {
+	lease := time.Duration(rapid.IntRange(1, 60).Draw(rt, "lease")) * time.Second
+	ds, err := m.dead.Receive(context.Background(), runnel.Limits{Messages: rapid.IntRange(1, 3).Draw(rt, "most"), Lease: lease})
+	if err != nil {
+		rt.Fatalf("receive: %v", err)
+	}
+	for i := range ds {
+		for _, s := range m.letters {
+			if s.body == string(ds[i].Body) {
+				s.held, s.until = true, time.Now().Add(lease)
+			}
+		}
+	}
+}
+
+// redrive puts the dead letters at the end of the queue, in their order, but for
+// those of groups of which one is in flight.
+func (m *fifoModel) redrive(rt *rapid.T) {
+	if len(m.letters) == 0 {
+		rt.Skip("there are no dead letters")
+	}
+	if _, err := m.h.set.StartMove(m.dead.Name(), "", 0); err != nil {
+		rt.Fatalf("start: %v", err)
+	}
+	now := time.Now()
+	locked := map[string]bool{}
+	for _, s := range m.letters {
+		locked[s.group] = locked[s.group] || !s.visible(now)
+	}
+	m.h.set.WaitMoves()
+	if got := m.h.lastTask(m.dead.Name()); got.Status != queue.MoveCompleted {
+		rt.Fatalf("got %+v", got)
+	}
+	var left []*ordered
+	for _, s := range m.letters {
+		if locked[s.group] {
+			left = append(left, s)
+			continue
+		}
+		m.order = append(m.order, &ordered{body: s.body, group: s.group, sent: time.Now()})
+	}
+	m.letters = left
 }
 
 // some draws a message that was delivered to a client, or to the flow.
@@ -393,7 +459,15 @@ func (m *fifoModel) move(rt *rapid.T) {
 		rt.Fatalf("move: %v", err)
 	}
 	m.drop(s)
-	m.order = append(m.order, &ordered{body: s.body, group: s.group, sent: time.Now()})
+	now := time.Now()
+	m.order = append(m.order, &ordered{body: s.body, group: s.group, id: s.id, sent: now})
+	if s.id != "" {
+		moved, err := m.q.Peek(ps[len(ps)-1].Position+1, 1)
+		if err != nil || len(moved) != 1 {
+			rt.Fatalf("peek: %v, %v", moved, err)
+		}
+		m.ids[s.id] = sentOnce{now, queue.Sent{ID: moved[0].ID, Position: moved[0].Position}}
+	}
 	if err := m.h.set.Move(m.q.Name(), ps[i].Position, m.q.Name()); runnel.CodeOf(err) != runnel.CodeNotFound {
 		rt.Fatalf("move of what was moved: %v", err)
 	}

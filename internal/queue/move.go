@@ -17,6 +17,11 @@ import (
 // once. As with dead letters, the other queue's delay and size limit do not hold
 // here.
 //
+// On a FIFO queue it keeps its group and its deduplication id, for which what
+// was sent before does not count: it is no duplicate of itself, nor is it lost.
+// What is sent later with the same id is a duplicate of it. A message without
+// an id gets that of the message for one.
+//
 // The message is named by its position, as Peek and Delivery give it. It is
 // CodeNotFound if the message is gone, and CodeConflict if it is in flight or
 // delayed.
@@ -29,7 +34,7 @@ func (s *Set) Move(from Name, position int64, to Name) error {
 	if err != nil {
 		return err
 	}
-	b, err := q.enqueueMove(uint64(position), dst)
+	b, err := q.enqueueMove(uint64(position), dst, false)
 	if err != nil {
 		return err
 	}
@@ -47,6 +52,19 @@ const (
 	inWindow                   // or set aside
 	inBacklog                  // on disk only, if it was not removed while it was delayed
 )
+
+// busy says whether a message is in flight or delayed, or another one of its
+// group is in flight. Caller holds mu.
+func (q *Queue) busy(n uint64, k groupKey) bool {
+	if l := q.leases[n]; l != nil && l.state != returned {
+		return true
+	}
+	if q.groups == nil {
+		return false
+	}
+	g := q.groups.byKey[k]
+	return g != nil && g.flying > 0
+}
 
 // find looks for a visible message. Caller holds mu.
 func (q *Queue) find(n uint64) (found, error) {
@@ -76,18 +94,19 @@ func (q *Queue) errGone(n uint64) error {
 	return runnel.Errorf(runnel.CodeNotFound, "there is no message %d in the queue %s", n, q.name)
 }
 
-// enqueueMove is Move up to the wait.
+// enqueueMove is Move up to the wait. inTurn: on a FIFO queue it is CodeConflict
+// also while the message's group is locked.
 //
 // That a message of the backlog exists only its record can say, and only after
 // every removal before it is stored: such were delayed, came out ahead of the
 // cursor, and have left no trace in the index. From that moment on, only a
 // purge, a reading into the window or another Move can touch it. The first two
 // leave a trace, and moves of one queue are made one at a time.
-func (q *Queue) enqueueMove(n uint64, to *Queue) (*store.Batch, error) {
+func (q *Queue) enqueueMove(n uint64, to *Queue, inTurn bool) (*store.Batch, error) {
 	q.moves.Lock()
 	defer q.moves.Unlock()
 	if q.groups != nil {
-		return q.enqueueMoveOrdered(n, to)
+		return q.enqueueMoveOrdered(n, to, inTurn)
 	}
 	q.mu.Lock()
 	ahead := q.window.len() == 0 && n >= q.cursor && n < q.tail
@@ -110,33 +129,47 @@ func (q *Queue) enqueueMove(n uint64, to *Queue) (*store.Batch, error) {
 			return nil, unavailable("move the message", err)
 		}
 	}
-	b := new(store.Batch)
-	staged, err := q.copyTo(b, n, to)
+	staged, err := q.copyTo(n, to)
 	if err != nil {
 		return nil, err
 	}
+	return q.enqueueMoved(staged, func() (*lease, error) {
+		now, err := q.find(n)
+		if err == nil && now == inBacklog && before != inBacklog {
+			err = q.errGone(n)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return q.except(n, staged.sends[0].record), nil
+	})
+}
+
+// enqueueMoved enqueues that a message, which is staged for another queue, is
+// no more here. still returns its lease, under mu, or why it must not be moved.
+func (q *Queue) enqueueMoved(s *staged, still func() (*lease, error)) (*store.Batch, error) {
 	q.set.drops.RLock()
 	defer q.set.drops.RUnlock()
-	if to.dropped.Load() {
-		return nil, errDeleted(to.name)
+	if s.q.dropped.Load() {
+		s.abandon()
+		return nil, errDeleted(s.q.name)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	now, err := q.find(n)
-	if err == nil && now == inBacklog && before != inBacklog {
-		err = q.errGone(n)
-	}
+	l, err := still()
 	if err != nil {
+		s.abandon()
 		return nil, err
 	}
-	q.remove(b, q.except(n, staged.sends[0].record))
+	q.remove(s.b, l)
 	q.stats.deleted++
-	q.set.store.Enqueue(b, staged.Committed)
-	return b, nil
+	q.set.store.Enqueue(s.b, s.Committed)
+	return s.b, nil
 }
 
-// copyTo adds message n to b as a new message of another queue.
-func (q *Queue) copyTo(b *store.Batch, n uint64, to *Queue) (*staged, error) {
+// copyTo stages message n as a new message of another queue, in a batch of its
+// own. What it returns must be committed or abandoned.
+func (q *Queue) copyTo(n uint64, to *Queue) (*staged, error) {
 	record, err := q.series.Record(n, nil)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, q.errGone(n)
@@ -153,11 +186,17 @@ func (q *Queue) copyTo(b *store.Batch, n uint64, to *Queue) (*staged, error) {
 	}
 	m.DeadLetter, m.Hops, m.Steps = nil, 0, 0
 	m.Sent = q.set.opt.Now()
+	if to.groups != nil && m.DedupID == "" {
+		m.DedupID = string(m.ID)
+	}
 	if record, err = encodeRecord(&m, uuid.Nil); err != nil {
 		return nil, err
 	}
-	s := &staged{q: to, b: b}
-	s.sends = append(s.one[:0], stagedSend{place: b.Append(to.series, record, nil), record: record, group: to.groupFor(&m)})
+	s := &staged{q: to, b: new(store.Batch)}
+	s.sends = append(s.one[:0], stagedSend{place: s.b.Append(to.series, record, nil), record: record, group: to.groupFor(&m)})
+	if to.groups != nil {
+		s.noteMoved(&m)
+	}
 	return s, nil
 }
 

@@ -27,7 +27,9 @@ import (
 //
 // It goes once through what was in the queue when it started, in its order,
 // each message in a commit of its own (see Set.Move), and passes over what is in
-// flight or delayed when it comes by.
+// flight or delayed when it comes by. On a FIFO queue all of the group behind
+// such a message stays too, so that nothing overtakes it; a task that goes on in
+// the next process begins with the first message again.
 type MoveTask struct {
 	ID string `json:"id"`
 	// Destination is a queue of the same account; empty: each message goes to
@@ -65,6 +67,8 @@ var (
 	// ErrNoDeadLetterQueue refuses a source that no queue has named as its
 	// dead-letter queue.
 	ErrNoDeadLetterQueue = errors.New("the source is no queue's dead-letter queue")
+	// ErrMoveKind refuses to move between a FIFO and a standard queue.
+	ErrMoveKind = errors.New("the source and the destination are not of the same kind: one is a FIFO queue")
 	// ErrMoveActive refuses a second task of a source.
 	ErrMoveActive = errors.New("a move task of the source is active already")
 	// ErrMoveEnded refuses to cancel a task that runs no more.
@@ -81,6 +85,7 @@ const (
 
 const (
 	maxMoveTasks   = 10  // kept for each source. (SQS)
+	maxActiveMoves = 100 // of an account. (SQS)
 	movePage       = 256 // positions that are read at once
 	movePending    = 64  // commits that are waited for at once
 	moveSaveEvery  = time.Second
@@ -112,8 +117,37 @@ func (t *moveTask) put(b *store.Batch) error {
 	return nil
 }
 
-// open reads the tasks, forgets those of queues that are gone, and goes on with
-// those that were running.
+// store stores a task of a queue, unless the queue is gone. Caller holds mu.
+func (ts *moveTasks) store(q *Queue, t *moveTask) error {
+	var b store.Batch
+	if err := t.put(&b); err != nil {
+		return err
+	}
+	q.set.drops.RLock()
+	if q.dropped.Load() {
+		q.set.drops.RUnlock()
+		return nil
+	}
+	q.set.store.Enqueue(&b, nil)
+	q.set.drops.RUnlock()
+	if err := b.Wait(); err != nil {
+		return unavailable("store the move task", err)
+	}
+	return nil
+}
+
+// forget ends the work for a queue that was dropped, with what is stored of it.
+func (ts *moveTasks) forget(q *Queue) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if t := ts.active(q.id); t != nil && t.Status == MoveRunning {
+		t.Status = MoveCancelling
+		close(t.cancel)
+	}
+	delete(ts.of, q.id)
+}
+
+// open reads the tasks and goes on with those that were running.
 func (ts *moveTasks) open(s *Set) error {
 	ts.stop = make(chan struct{})
 	ts.of = make(map[uint64][]*moveTask)
@@ -126,7 +160,7 @@ func (ts *moveTasks) open(s *Set) error {
 	err := s.store.Scan(spaceMoveTasks, nil, func(key, value []byte) bool {
 		t := &moveTask{key: slices.Clone(key), cancel: make(chan struct{})}
 		id := binary.BigEndian.Uint64(key)
-		if queues[id] == nil {
+		if queues[id] == nil { // an earlier release kept them until now
 			b.Delete(spaceMoveTasks, t.key)
 			return true
 		}
@@ -190,11 +224,16 @@ func (s *Set) StartMove(source Name, destination string, rate int) (MoveTask, er
 		return MoveTask{}, err
 	}
 	if destination != "" {
-		if _, err := s.Queue(Name{Account: source.Account, Queue: destination}); err != nil {
+		to, err := s.Queue(Name{Account: source.Account, Queue: destination})
+		if err != nil {
 			return MoveTask{}, err
 		}
+		if to.name.FIFO() != source.FIFO() {
+			return MoveTask{}, ErrMoveKind
+		}
 	}
-	if !slices.ContainsFunc(s.List(source.Account, "", "", 0), func(other *Queue) bool {
+	all := s.List(source.Account, "", "", 0)
+	if !slices.ContainsFunc(all, func(other *Queue) bool {
 		settings, _ := other.Settings()
 		return settings.DeadLetter != nil && settings.DeadLetter.Queue == source.Queue
 	}) {
@@ -212,12 +251,20 @@ func (s *Set) StartMove(source Name, destination string, rate int) (MoveTask, er
 	ts := &s.tasks
 	ts.mu.Lock()
 	list, active, closed := slices.Clone(ts.of[q.id]), ts.active(q.id), ts.closed
-	ts.mu.Unlock()
-	if closed {
-		return MoveTask{}, runnel.ErrClosed
+	count := 0
+	for _, other := range all {
+		if ts.active(other.id) != nil {
+			count++
+		}
 	}
-	if active != nil {
+	ts.mu.Unlock()
+	switch {
+	case closed:
+		return MoveTask{}, runnel.ErrClosed
+	case active != nil:
 		return MoveTask{}, ErrMoveActive
+	case count >= maxActiveMoves:
+		return MoveTask{}, runnel.Errorf(runnel.CodeLimit, "%d move tasks of the account are active: cancel one, or wait for its end", count)
 	}
 	at := uint64(t.Started.UnixNano())
 	if n := len(list); n > 0 { // whatever the clock says, it is the last
@@ -278,13 +325,9 @@ func (s *Set) CancelMove(source Name, id string) (MoveTask, error) {
 			return MoveTask{}, ErrMoveEnded
 		default:
 			t.Status = MoveCancelling
-			var b store.Batch
-			if err := t.put(&b); err != nil {
-				return MoveTask{}, err
-			}
-			if err := s.store.Commit(&b); err != nil {
+			if err := ts.store(q, t); err != nil {
 				t.Status = MoveRunning
-				return MoveTask{}, unavailable("cancel the move task", err)
+				return MoveTask{}, err
 			}
 			close(t.cancel)
 			return t.MoveTask, nil

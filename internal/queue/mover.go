@@ -49,12 +49,16 @@ type mover struct {
 	task    *moveTask
 	pending []*store.Batch // moves that are not yet durable, in their order
 	saved   time.Time      // when the task was stored last
+	// held are the groups of a FIFO queue of which a message stays, and so all
+	// behind it. At most as many as messages are in flight and delayed.
+	held map[groupKey]struct{}
 }
 
 // candidate is a message that may be moved.
 type candidate struct {
 	n      uint64
-	source string // of its dead letter
+	source string   // of its dead letter
+	group  groupKey // on a FIFO queue
 }
 
 // all moves every message. Those that are not durable yet are left in pending.
@@ -66,6 +70,12 @@ func (m *mover) all() error {
 			return err
 		}
 		for _, c := range page {
+			if err := m.over(); err != nil {
+				return err
+			}
+			if m.passesOver(c) {
+				continue
+			}
 			if err := m.pace(&next); err != nil {
 				return err
 			}
@@ -85,7 +95,7 @@ func (m *mover) page(from uint64) (page []candidate, err error) {
 		if damaged = decodeRecord(record, &msg); damaged != nil {
 			return false
 		}
-		c := candidate{n: n}
+		c := candidate{n: n, group: m.q.groupFor(&msg)}
 		if msg.DeadLetter != nil {
 			c.source = msg.DeadLetter.Source
 		}
@@ -98,15 +108,47 @@ func (m *mover) page(from uint64) (page []candidate, err error) {
 	return page, nil
 }
 
-// pace waits until a message may be moved, or says that the work is over.
-func (m *mover) pace(next *time.Time) error {
-	select { // what ends the work comes first
+// over says why the work ends before its time, if it does.
+func (m *mover) over() error {
+	select {
 	case <-m.set.tasks.stop:
 		return errMoveStopped
 	case <-m.task.cancel:
 		return errMoveCancelled
 	default:
+		return nil
 	}
+}
+
+// passesOver says whether a message stays. Where it came from does not matter
+// then. On a FIFO queue all of its group behind it stays too, whatever becomes
+// of it meanwhile: nothing overtakes it.
+func (m *mover) passesOver(c candidate) bool {
+	if _, ok := m.held[c.group]; ok {
+		return true
+	}
+	m.q.mu.Lock()
+	busy := m.q.busy(c.n, c.group)
+	m.q.mu.Unlock()
+	if busy {
+		m.hold(c)
+	}
+	return busy
+}
+
+// hold keeps what is behind a message that stays.
+func (m *mover) hold(c candidate) {
+	if m.q.groups == nil {
+		return
+	}
+	if m.held == nil {
+		m.held = make(map[groupKey]struct{})
+	}
+	m.held[c.group] = struct{}{}
+}
+
+// pace waits until a message may be moved, or says that the work is over.
+func (m *mover) pace(next *time.Time) error {
 	if m.task.Rate == 0 {
 		return nil
 	}
@@ -127,14 +169,8 @@ func (m *mover) pace(next *time.Time) error {
 	}
 }
 
-// move begins to move a message, if it is visible.
+// move begins to move a message, if it is still there and visible.
 func (m *mover) move(c candidate) error {
-	m.q.mu.Lock()
-	_, err := m.q.find(c.n)
-	m.q.mu.Unlock()
-	if runnel.CodeOf(err) == runnel.CodeConflict {
-		return nil // in flight or delayed: where it came from does not matter
-	}
 	name := m.task.Destination
 	if name == "" {
 		from, ok := strings.CutPrefix(c.source, "queue:")
@@ -144,18 +180,21 @@ func (m *mover) move(c candidate) error {
 		name = from
 	}
 	to, err := m.set.Queue(Name{Account: m.q.name.Account, Queue: name})
-	if err != nil && m.task.Destination == "" {
+	switch {
+	case m.task.Destination == "" && (err != nil || to.name.FIFO() != m.q.name.FIFO()):
 		return moveFailure(failureNoSource)
-	} else if err != nil {
+	case err != nil:
 		return moveFailure(failureNoQueue)
 	}
-	b, err := m.q.enqueueMove(c.n, to)
+	b, err := m.q.enqueueMove(c.n, to, true)
 	switch code := runnel.CodeOf(err); {
 	case err == nil:
 		m.pending = append(m.pending, b)
 	case m.q.dropped.Load() || to.dropped.Load():
 		return moveFailure(failureNoQueue)
-	case code == runnel.CodeNotFound || code == runnel.CodeConflict: // somebody has it
+	case code == runnel.CodeNotFound: // somebody had it
+	case code == runnel.CodeConflict: // somebody has it
+		m.hold(c)
 	default:
 		return err
 	}
@@ -188,7 +227,6 @@ func (m *mover) wait(most int) error {
 }
 
 // save stores how far the task is, and its new status unless that is empty.
-// The tasks of a queue that is gone are forgotten instead.
 func (m *mover) save(status MoveStatus, failure string) error {
 	ts := &m.set.tasks
 	ts.mu.Lock()
@@ -197,22 +235,7 @@ func (m *mover) save(status MoveStatus, failure string) error {
 	if status != "" {
 		m.task.Status, m.task.Failure = status, failure
 	}
-	var b store.Batch
-	if m.q.dropped.Load() {
-		for _, t := range ts.of[m.q.id] {
-			b.Delete(spaceMoveTasks, t.key)
-		}
-		delete(ts.of, m.q.id)
-	} else if err := m.task.put(&b); err != nil {
-		return err
-	}
-	if b.Empty() {
-		return nil
-	}
-	if err := m.set.store.Commit(&b); err != nil {
-		return unavailable("store the move task", err)
-	}
-	return nil
+	return ts.store(m.q, m.task)
 }
 
 // firstNumber returns a number below which the queue has no message.

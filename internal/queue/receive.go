@@ -399,6 +399,9 @@ func (q *Queue) moveOut(n uint64, to *Queue, reason *runnel.DeadLetter, still fu
 		return nil, err
 	}
 	m.DeadLetter = reason
+	if to.groups != nil { // of two with one deduplication id neither is lost there (SQS)
+		m.DedupID = string(m.ID)
+	}
 	if record, err = encodeRecord(&m, uuid.Nil); err != nil {
 		return nil, err
 	}

@@ -245,6 +245,7 @@ func (s *Set) drop(name Name, may func(*Queue) error) error {
 	if q.groups != nil {
 		b.DeleteRange(spaceDedup, idKey(q.id), idKey(q.id+1))
 	}
+	b.DeleteRange(spaceMoveTasks, idKey(q.id), idKey(q.id+1))
 	s.drops.Lock()
 	if err := may(q); err != nil {
 		s.drops.Unlock()
@@ -263,6 +264,7 @@ func (s *Set) drop(name Name, may func(*Queue) error) error {
 	q.window.clear(s)
 	q.clearLines()
 	q.mu.Unlock()
+	s.tasks.forget(q)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.queues, name)

@@ -113,6 +113,13 @@ func TestMoveTaskRefusals(t *testing.T) {
 	handle := func(task, source string) string {
 		return base64.StdEncoding.EncodeToString([]byte(`{"taskId":"` + task + `","sourceArn":"` + source + `"}`))
 	}
+	ordered := func(s *queue.Settings) { s.FIFO = &queue.FIFO{} }
+	e.create("to.fifo", func(s *queue.Settings) {
+		ordered(s)
+		s.DeadLetter = &queue.Redrive{Queue: "dead.fifo", MaxReceives: 1}
+	})
+	e.create("dead.fifo", ordered)
+	const kinds = "The source and destination queues must be of the same type: both standard queues, or both FIFO queues."
 	const none = "The resource that you specified for the SourceArn or DestinationArn parameter doesn't exist."
 	const start, list, cancel = "StartMessageMoveTask", "ListMessageMoveTasks", "CancelMessageMoveTask"
 	for _, test := range []struct {
@@ -127,6 +134,8 @@ func TestMoveTaskRefusals(t *testing.T) {
 		{start, `{"SourceArn":"` + arnPrefix + `dead","DestinationArn":"` + arnPrefix + `dead"}`, parameterValue("Value " + arnPrefix + "dead for parameter DestinationArn is invalid. Reason: Source queue arn and destination queue arn cannot be the same.")},
 		{start, `{"SourceArn":"` + arnPrefix + `dead","MaxNumberOfMessagesPerSecond":501}`, parameterValue("Value 501 for parameter MaxNumberOfMessagesPerSecond is invalid. Reason: Must be between 1 and 500, if provided.")},
 		{start, `{"SourceArn":"` + arnPrefix + `dead","MaxNumberOfMessagesPerSecond":0}`, parameterValue("Value 0 for parameter MaxNumberOfMessagesPerSecond is invalid. Reason: Must be between 1 and 500, if provided.")},
+		{start, `{"SourceArn":"` + arnPrefix + `dead","DestinationArn":"` + arnPrefix + `to.fifo"}`, parameterValue(kinds)},
+		{start, `{"SourceArn":"` + arnPrefix + `dead.fifo","DestinationArn":"` + arnPrefix + `q"}`, parameterValue(kinds)},
 		{list, `{}`, missingParameter("SourceArn")},
 		{list, `{"SourceArn":"` + arnPrefix + `none"}`, notFound(none)},
 		{list, `{"SourceArn":"` + arnPrefix + `dead","MaxResults":11}`, parameterValue("Value 11 for parameter MaxResults is invalid. Reason: Must be between 1 and 10, if provided.")},
@@ -140,4 +149,31 @@ func TestMoveTaskRefusals(t *testing.T) {
 		}
 	}
 	e.want(t, list, `{"SourceArn":"`+arnPrefix+`dead"}`, `{}`)
+}
+
+// TestMoveTaskFIFO: what a client's receives made a dead letter comes back with
+// its group, and in order.
+func TestMoveTaskFIFO(t *testing.T) {
+	e := newEnv(t, nil)
+	e.ok("CreateQueue", `{"QueueName":"dead.fifo","Attributes":{"FifoQueue":"true"}}`)
+	e.ok("CreateQueue", `{"QueueName":"q.fifo","Attributes":{"FifoQueue":"true","RedrivePolicy":"{\"deadLetterTargetArn\":\"`+arnPrefix+`dead.fifo\",\"maxReceiveCount\":1}"}}`)
+	var ids []string
+	for _, body := range []string{"1", "2"} {
+		ids = append(ids, e.ok("SendMessage", `{"QueueUrl":"q.fifo","MessageBody":"`+body+`","MessageGroupId":"g","MessageDeduplicationId":"d`+body+`"}`).field(t, "MessageId"))
+	}
+	e.ok("ReceiveMessage", `{"QueueUrl":"q.fifo","MaxNumberOfMessages":2,"VisibilityTimeout":0}`)
+	for range 2 { // dead-lettered
+		e.want(t, "ReceiveMessage", `{"QueueUrl":"q.fifo"}`, `{}`)
+	}
+	e.ok("StartMessageMoveTask", `{"SourceArn":"`+arnPrefix+`dead.fifo"}`)
+	for i, body := range []string{"1", "2"} {
+		got := e.ok("ReceiveMessage", `{"QueueUrl":"q.fifo","WaitTimeSeconds":20,"MessageSystemAttributeNames":["All"]}`)
+		if b := got.field(t, "Messages", 0, "Body"); b != body {
+			t.Errorf("received %q, want %q", b, body)
+		}
+		if g, d := got.field(t, "Messages", 0, "Attributes", "MessageGroupId"), got.field(t, "Messages", 0, "Attributes", "MessageDeduplicationId"); g != "g" || d != ids[i] {
+			t.Errorf("received group %q, deduplication id %q, want g and the message id %q", g, d, ids[i])
+		}
+		e.ok("DeleteMessage", `{"QueueUrl":"q.fifo","ReceiptHandle":"`+got.field(t, "Messages", 0, "ReceiptHandle")+`"}`)
+	}
 }

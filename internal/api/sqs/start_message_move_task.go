@@ -13,14 +13,21 @@ import (
 // Parameters: SourceArn, a queue that is the dead-letter queue of another;
 // DestinationArn, default: the queue that each message came from;
 // MaxNumberOfMessagesPerSecond, 1 to 500, default: as fast as it goes. A source
-// has one active task.
+// has one active task, an account at most 100; more are OverLimit. Both queues
+// are standard queues, or both are FIFO queues.
 //
 // A task moves what is visible when it comes by, of what was there when it
 // started; what is in flight or delayed stays. It goes on after a restart of the
 // server. A message whose queue is gone, or that says nothing of one, fails a
 // task without DestinationArn.
 //
-// Differences: Amazon has at most 100 active tasks in an account.
+// On a FIFO queue messages keep their groups and deduplication ids, and their
+// order within a group: what stays keeps all of its group behind it. Nothing is
+// refused as a duplicate, and what is sent afterwards with the same id is one.
+//
+// Differences: a message keeps its message id, at Amazon it gets a new one. A
+// task may run for longer than 36 hours. Which code Amazon has for more than 100
+// active tasks is not documented.
 
 const maxMoveRate = 500
 
@@ -85,6 +92,8 @@ func moveError(err error) error {
 		return nil
 	case errors.Is(err, queue.ErrNoDeadLetterQueue):
 		return invalidParameterValue.says("Source queue must be configured as a Dead Letter Queue.")
+	case errors.Is(err, queue.ErrMoveKind):
+		return invalidParameterValue.says("The source and destination queues must be of the same type: both standard queues, or both FIFO queues.")
 	case errors.Is(err, queue.ErrMoveActive):
 		return invalidParameterValue.says("There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
 	case errors.Is(err, queue.ErrMoveEnded):
@@ -102,9 +111,6 @@ func (c *call) startMessageMoveTask(in *startMessageMoveTaskInput) (out taskHand
 	if err != nil {
 		return out, err
 	}
-	if source.Name().FIFO() {
-		return out, unsupportedOperation.says("Move tasks of FIFO queues are not supported by this release of Runnel.")
-	}
 	if n := in.Rate; n.given && (n.n < 1 || n.n > maxMoveRate) {
 		return out, invalid("MaxNumberOfMessagesPerSecond", n.n, "Must be between 1 and 500, if provided.")
 	}
@@ -115,8 +121,6 @@ func (c *call) startMessageMoveTask(in *startMessageMoveTaskInput) (out taskHand
 			return out, err
 		}
 		switch {
-		case to.Name().FIFO():
-			return out, unsupportedOperation.says("Move tasks to FIFO queues are not supported by this release of Runnel.")
 		case to.Name() == source.Name():
 			return out, invalid("DestinationArn", *in.DestinationARN, "Source queue arn and destination queue arn cannot be the same.")
 		case to.Name().Account != source.Name().Account:
