@@ -29,7 +29,7 @@ func (c *call) cancelMessageMoveTask(in *cancelMessageMoveTaskInput) (out cancel
 	}
 	handle, ok := parseTaskHandle(in.TaskHandle)
 	if !ok {
-		return out, invalid("TaskHandle", in.TaskHandle, "Must be a TaskHandle that StartMessageMoveTask or ListMessageMoveTasks returned.")
+		return out, invalidParameterValue.says("Value for parameter TaskHandle is invalid.")
 	}
 	source, err := c.queueAtARN("SourceArn", handle.SourceARN)
 	if err != nil {

@@ -71,6 +71,9 @@ func (c *call) refuseXML(f *failure) {
 	e.member("Error")
 	e.field("Type", f.fault())
 	e.field("Code", f.query)
+	if f.kind == queueDoesNotExist && f.message == textNoQueue {
+		f = &failure{f.kind, textNoQueueXML}
+	}
 	e.field("Message", f.message)
 	e.b = append(e.b, "<Detail/>"...)
 	e.end("Error")

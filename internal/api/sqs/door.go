@@ -147,7 +147,7 @@ func (c *call) serve() (output, error) {
 	}
 	run := actions[c.action]
 	if run == nil {
-		return nil, unknownOperation.says("The action %.80q is not one of Amazon SQS.", c.action)
+		return nil, unknownOperation.says("The action %.80s is not valid for this endpoint.", c.action)
 	}
 	return run(c)
 }

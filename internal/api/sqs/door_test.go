@@ -276,7 +276,7 @@ func TestRefusals(t *testing.T) {
 		name, action, body string
 		want               refusal
 	}{
-		{"unknown action", "Bogus", `{}`, refusal{400, commonType + "UnknownOperationException", "InvalidAction;Sender", `The action "Bogus" is not one of Amazon SQS.`}},
+		{"unknown action", "Bogus", `{}`, refusal{400, commonType + "UnknownOperationException", "InvalidAction;Sender", `The action Bogus is not valid for this endpoint.`}},
 
 		{"not JSON", "GetQueueUrl", `{`, malformed("1: want a name in quotes")},
 		{"a list", "GetQueueUrl", `[]`, malformed("0: want an object")},
@@ -324,13 +324,14 @@ func TestRefusals(t *testing.T) {
 		{"get FIFO attribute", "GetQueueAttributes", `{"QueueUrl":"q","AttributeNames":["FifoQueue"]}`, attributeName("Unknown Attribute FifoQueue.")},
 
 		{"redrive, no JSON", "SetQueueAttributes", redrive(`x`), parameterValue("Value x for parameter RedrivePolicy is invalid. Reason: Redrive policy is not a valid JSON map.")},
-		{"redrive, no target", "SetQueueAttributes", redrive(`{}`), parameterValue("Value {} for parameter RedrivePolicy is invalid. Reason: Redrive policy does not contain mandatory attribute: deadLetterTargetArn.")},
+		{"redrive, no count", "SetQueueAttributes", redrive(`{}`), parameterValue("Value {} for parameter RedrivePolicy is invalid. Reason: Redrive policy does not contain mandatory attribute: maxReceiveCount.")},
+		{"redrive, no target", "SetQueueAttributes", redrive(`{"maxReceiveCount":1}`), parameterValue(`Value {"maxReceiveCount":1} for parameter RedrivePolicy is invalid. Reason: Redrive policy does not contain mandatory attribute: deadLetterTargetArn.`)},
 		{"redrive, count 0", "SetQueueAttributes", redrive(`{` + dead + `,"maxReceiveCount":0}`), parameterValue(`Value {` + dead + `,"maxReceiveCount":0} for parameter RedrivePolicy is invalid. Reason: Invalid value for maxReceiveCount: 0, valid values are from 1 to 1000 both inclusive.`)},
 		{"redrive, count 1001", "SetQueueAttributes", redrive(`{` + dead + `,"maxReceiveCount":"1001"}`), parameterValue(`Value {` + dead + `,"maxReceiveCount":"1001"} for parameter RedrivePolicy is invalid. Reason: Invalid value for maxReceiveCount: 1001, valid values are from 1 to 1000 both inclusive.`)},
-		{"redrive, target of nobody", "SetQueueAttributes", redrive(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:none"}`), parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:none"} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.`)},
-		{"redrive, target of another account", "SetQueueAttributes", redrive(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:123456789012:dead"}`), parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:123456789012:dead"} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.`)},
-		{"redrive, no ARN", "SetQueueAttributes", redrive(`{"deadLetterTargetArn":"dead"}`), parameterValue(`Value {"deadLetterTargetArn":"dead"} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.`)},
-		{"redrive, denied", "CreateQueue", `{"QueueName":"a","Attributes":{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:closed\"}"}}`, parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:closed"} for parameter RedrivePolicy is invalid. Reason: The RedriveAllowPolicy of the dead letter target does not allow this queue to use it.`)},
+		{"redrive, target of nobody", "SetQueueAttributes", redrive(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:none","maxReceiveCount":1}`), parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:none","maxReceiveCount":1} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.`)},
+		{"redrive, target of another account", "SetQueueAttributes", redrive(`{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:123456789012:dead","maxReceiveCount":1}`), parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:123456789012:dead","maxReceiveCount":1} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.`)},
+		{"redrive, no ARN", "SetQueueAttributes", redrive(`{"deadLetterTargetArn":"dead","maxReceiveCount":1}`), parameterValue(`Value {"deadLetterTargetArn":"dead","maxReceiveCount":1} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.`)},
+		{"redrive, denied", "CreateQueue", `{"QueueName":"a","Attributes":{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:closed\",\"maxReceiveCount\":1}"}}`, parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:closed","maxReceiveCount":1} for parameter RedrivePolicy is invalid. Reason: The RedriveAllowPolicy of the dead letter target does not allow this queue to use it.`)},
 		{"allow by queue without one", "SetQueueAttributes", allow(`{"redrivePermission":"byQueue"}`), parameterValue(`Value {"redrivePermission":"byQueue"} for parameter RedriveAllowPolicy is invalid. Reason: sourceQueueArns must have 1 to 10 ARNs with the redrivePermission byQueue.`)},
 		{"allow all with queues", "SetQueueAttributes", allow(`{"redrivePermission":"allowAll","sourceQueueArns":["a"]}`), parameterValue(`Value {"redrivePermission":"allowAll","sourceQueueArns":["a"]} for parameter RedriveAllowPolicy is invalid. Reason: sourceQueueArns is only for the redrivePermission byQueue.`)},
 
@@ -406,10 +407,7 @@ func TestRefusals(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			a := e.do(test.action, test.body)
-			if diff := cmp.Diff(test.want, refused(t, a)); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", test.action, diff)
-			}
+			e.refuses(t, test.action, test.body, test.want)
 		})
 	}
 	if d := e.queue("q").Depth(); d != (queue.Depth{}) {

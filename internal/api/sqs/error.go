@@ -145,6 +145,7 @@ func failureOf(err error) (f *failure, known bool) {
 // Sentences that more than one file needs.
 const (
 	textNoQueue     = "The specified queue does not exist."
+	textNoQueueXML  = "The specified queue does not exist for this wsdl version." // of old clients, some of which look for it
 	textCharacters  = "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
 	textQueueName   = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
 	reasonQueueType = "The request include parameter that is not valid for this queue type."
@@ -152,6 +153,12 @@ const (
 
 // maxEcho is how much of a value is repeated in an error about it.
 const maxEcho = 1024
+
+// textOf is the sentence of an error of this door.
+func textOf(err error) string {
+	f, _ := failureOf(err)
+	return f.message
+}
 
 // missing refuses a call without a required parameter.
 func missing(parameter string) error {

@@ -19,8 +19,11 @@ var fifoAttributes = []queueAttribute{
 	{
 		name: "FifoQueue",
 		set: func(s *queue.Settings, q site, value string) error {
-			if value != "true" || !q.name.FIFO() {
+			switch {
+			case !q.name.FIFO():
 				return unknownAttribute("FifoQueue") // no standard queue has it, not even false
+			case value != "true":
+				return wrongValue("FifoQueue", "Modifying queue type is not supported.")
 			}
 			return nil // newSettings knows by the name
 		},
@@ -116,15 +119,27 @@ func (m *message) checkFor(s *queue.Settings) error {
 		}
 		return nil
 	}
+	if err := m.checkOrder(s); err != nil {
+		return err
+	}
 	switch {
-	case m.MessageGroupID == nil:
-		return missing("MessageGroupId")
 	case id != nil && !isGroupID(*id):
 		return invalid("MessageDeduplicationId", *id, "MessageDeduplicationId"+reasonID)
-	case id == nil && !s.FIFO.ContentDedup:
-		return invalidParameterValue.says("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
 	case m.DelaySeconds.n > 0:
 		return invalid("DelaySeconds", strconv.Itoa(m.DelaySeconds.n), reasonQueueType)
+	}
+	return nil
+}
+
+// checkOrder refuses a message that does not say to a FIFO queue which group it
+// is of, or which message it is. In a batch one such entry fails the call.
+func (m *message) checkOrder(s *queue.Settings) error {
+	switch {
+	case s.FIFO == nil:
+	case m.MessageGroupID == nil:
+		return missing("MessageGroupId")
+	case m.MessageDeduplicationID == nil && !s.FIFO.ContentDedup:
+		return invalidParameterValue.says("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
 	}
 	return nil
 }

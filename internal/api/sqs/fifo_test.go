@@ -8,13 +8,6 @@ import (
 	"github.com/runnel-io/runnel/internal/queue"
 )
 
-func refuse(t *testing.T, e *env, action, body string, want refusal) {
-	t.Helper()
-	if diff := cmp.Diff(want, refused(t, e.do(action, body))); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", action, diff)
-	}
-}
-
 const createFIFO = `{"QueueName":"q.fifo","Attributes":{"FifoQueue":"true"}}`
 
 func TestFIFOAttributes(t *testing.T) {
@@ -49,12 +42,12 @@ func TestFIFOMessages(t *testing.T) {
 			t.Errorf("%s of a duplicate: got %s, want %s", field, got, want)
 		}
 	}
-	batch := e.ok("SendMessageBatch", `{"QueueUrl":"q.fifo","Entries":[{"Id":"x","MessageBody":"a2","MessageGroupId":"a","MessageDeduplicationId":"2"},{"Id":"y","MessageBody":"a3","MessageDeduplicationId":"3"}]}`)
+	batch := e.ok("SendMessageBatch", `{"QueueUrl":"q.fifo","Entries":[{"Id":"x","MessageBody":"a2","MessageGroupId":"a","MessageDeduplicationId":"2"},{"Id":"y","MessageBody":"a3","MessageGroupId":"a b","MessageDeduplicationId":"3"}]}`)
 	if got := batch.field(t, "Successful", 0, "SequenceNumber"); got <= first.field(t, "SequenceNumber") || len(got) != 20 {
 		t.Errorf("sequence number %s after %s", got, first.field(t, "SequenceNumber"))
 	}
-	if got := batch.field(t, "Failed", 0, "Code"); got != "MissingParameter" {
-		t.Errorf("entry without a group: %s", got)
+	if got := batch.field(t, "Failed", 0, "Code"); got != "InvalidParameterValue" {
+		t.Errorf("entry of a bad group: %s", got)
 	}
 
 	receive := `{"QueueUrl":"q.fifo","MaxNumberOfMessages":2,"ReceiveRequestAttemptId":"r1","VisibilityTimeout":20,"MessageSystemAttributeNames":["All"]}`
@@ -77,7 +70,7 @@ func TestFIFOMessages(t *testing.T) {
 		t.Errorf("the attempt was repeated with handle %s, want %s", h, handle)
 	}
 	e.ok("ChangeMessageVisibility", `{"QueueUrl":"q.fifo","ReceiptHandle":"`+handle+`","VisibilityTimeout":0}`)
-	refuse(t, e, "DeleteMessage", `{"QueueUrl":"q.fifo","ReceiptHandle":"`+handle+`"}`,
+	e.refuses(t, "DeleteMessage", `{"QueueUrl":"q.fifo","ReceiptHandle":"`+handle+`"}`,
 		parameterValue("Value "+handle+" for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired."))
 }
 
@@ -99,13 +92,13 @@ func TestFIFORefusals(t *testing.T) {
 			attributeValue("Invalid value for the parameter FifoThroughputLimit. Reason: perMessageGroupId needs the DeduplicationScope messageGroup."),
 		},
 		{
-			"standard dead-letter queue", "SetQueueAttributes", `{"QueueUrl":"q.fifo","Attributes":{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:std\"}"}}`,
-			parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:std"} for parameter RedrivePolicy is invalid. Reason: Dead-letter queue must be same type of queue as the source.`),
+			"standard dead-letter queue", "SetQueueAttributes", `{"QueueUrl":"q.fifo","Attributes":{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:std\",\"maxReceiveCount\":1}"}}`,
+			parameterValue(`Value {"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:std","maxReceiveCount":1} for parameter RedrivePolicy is invalid. Reason: Dead-letter queue must be same type of queue as the source.`),
 		},
 		{"attempt on a standard queue", "ReceiveMessage", `{"QueueUrl":"std","ReceiveRequestAttemptId":"a"}`, parameterValue("Value a for parameter ReceiveRequestAttemptId is invalid. Reason: " + wrongSort)},
 		{"bad attempt", "ReceiveMessage", `{"QueueUrl":"q.fifo","ReceiveRequestAttemptId":"a b"}`, parameterValue("Value a b for parameter ReceiveRequestAttemptId is invalid. Reason: ReceiveRequestAttemptId can only include alphanumeric and punctuation characters. 1 to 128 in length.")},
 	} {
-		t.Run(test.name, func(t *testing.T) { refuse(t, e, test.action, test.body, test.want) })
+		t.Run(test.name, func(t *testing.T) { e.refuses(t, test.action, test.body, test.want) })
 	}
 	if d := e.queue("q.fifo").Depth(); d != (queue.Depth{}) {
 		t.Errorf("depth %+v after refusals", d)

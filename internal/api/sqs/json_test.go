@@ -285,12 +285,20 @@ func TestNumber(t *testing.T) {
 }
 
 func TestIsNumber(t *testing.T) {
-	for _, s := range []string{"0", "-1", "+1", "1.5", ".5", "5.", "1e10", "-1.5E-3", "12345678901234567890123456789012345678"} {
+	for _, s := range []string{
+		"0", "-1", "+1", "1.5", ".5", "5.", "1e10", "-1.5E-3", "12345678901234567890123456789012345678",
+		"1e126", "-1e126", "9.9e125", "1" + strings.Repeat("0", 126), "1e-128", "-1e-128", "0." + strings.Repeat("0", 127) + "1", "0e500", "-0",
+		"000" + strings.Repeat("1", 38) + "000", strings.Repeat("1", 19) + "." + strings.Repeat("1", 19) + "00",
+	} {
 		if !isNumber([]byte(s)) {
 			t.Errorf("%s is a number", s)
 		}
 	}
-	for _, s := range []string{"", "-", ".", "e1", "1e", "1e+", "0x10", "1,5", " 1", "NaN", "Inf", "1.5.2", "--1"} {
+	for _, s := range []string{
+		"", "-", ".", "e1", "1e", "1e+", "0x10", "1,5", " 1", "NaN", "Inf", "1.5.2", "--1", "1_0", "1e1_0", "1e5.5",
+		"1.1e126", "1e127", "-1e127", "2" + strings.Repeat("0", 126), "9.9e-129", "1e-129", "1e99999999999", "1e-99999999999",
+		strings.Repeat("1", 39), strings.Repeat("1", 20) + "." + strings.Repeat("1", 19),
+	} {
 		if isNumber([]byte(s)) {
 			t.Errorf("%q is no number", s)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -150,8 +151,9 @@ func isBinary(dataType string) bool {
 
 // value returns the value, or refuses the attribute.
 //
-// A Number is a decimal number, with an exponent if it likes. Its range and its
-// digits, which Amazon limits to 38, are not looked at.
+// A Number is a decimal number, with an exponent if it likes, of at most 38
+// digits, and 0 or from 10^-128 to 10^126, either side of 0. It is kept as it
+// was written.
 func (a *messageAttribute) value() ([]byte, error) {
 	base, _, _ := strings.Cut(a.DataType, ".")
 	switch {
@@ -183,32 +185,47 @@ func (a *messageAttribute) value() ([]byte, error) {
 	return value, nil
 }
 
-// isNumber says whether s is a decimal number.
+// Limits of a Number: its digits, and the powers of ten that it lies between.
+const (
+	maxDigits    = 38
+	minMagnitude = -128
+	maxMagnitude = 126
+)
+
+// isNumber says whether s is a decimal number within the limits of a Number.
 func isNumber(s []byte) bool {
-	digits := func() (n int) {
-		for n < len(s) && '0' <= s[n] && s[n] <= '9' {
-			n++
-		}
-		s = s[n:]
-		return n
-	}
-	sign := func() {
-		if len(s) > 0 && (s[0] == '-' || s[0] == '+') {
-			s = s[1:]
-		}
-	}
-	sign()
-	n := digits()
-	if len(s) > 0 && s[0] == '.' {
+	if len(s) > 0 && (s[0] == '-' || s[0] == '+') {
 		s = s[1:]
-		n += digits()
 	}
-	if n > 0 && len(s) > 0 && (s[0] == 'e' || s[0] == 'E') {
-		s = s[1:]
-		sign()
-		n = digits()
+	mantissa, exponent := s, int64(0)
+	if i := bytes.IndexAny(s, "eE"); i >= 0 {
+		var err error
+		mantissa = s[:i]
+		// What has more than 32 bits is out of range.
+		if exponent, err = strconv.ParseInt(string(s[i+1:]), 10, 32); err != nil {
+			return false
+		}
 	}
-	return n > 0 && len(s) == 0
+	whole, fraction, _ := bytes.Cut(mantissa, []byte{'.'})
+	if len(whole)+len(fraction) == 0 {
+		return false
+	}
+	digits := slices.Concat(whole, fraction)
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	significant := bytes.TrimLeft(digits, "0")
+	// The number is 0.significant times ten to the magnitude.
+	magnitude := int(exponent) + len(whole) - (len(digits) - len(significant))
+	significant = bytes.TrimRight(significant, "0")
+	if len(significant) == 0 {
+		return true
+	}
+	// 10^126 itself is 0.1 times 10^127.
+	top := magnitude == maxMagnitude+1 && string(significant) == "1"
+	return len(significant) <= maxDigits && magnitude > minMagnitude && (magnitude <= maxMagnitude || top)
 }
 
 // isText says whether s has only characters that a message may have: UTF-8,

@@ -120,7 +120,9 @@ func TestMoveTaskRefusals(t *testing.T) {
 	})
 	e.create("dead.fifo", ordered)
 	const kinds = "The source and destination queues must be of the same type: both standard queues, or both FIFO queues."
-	const none = "The resource that you specified for the SourceArn or DestinationArn parameter doesn't exist."
+	none := func(parameter string) refusal {
+		return notFound("The resource that you specified for the " + parameter + " parameter doesn't exist.")
+	}
 	const start, list, cancel = "StartMessageMoveTask", "ListMessageMoveTasks", "CancelMessageMoveTask"
 	for _, test := range []struct {
 		action, body string
@@ -128,25 +130,23 @@ func TestMoveTaskRefusals(t *testing.T) {
 	}{
 		{start, `{}`, missingParameter("SourceArn")},
 		{start, `{"SourceArn":"dead"}`, parameterValue("Value dead for parameter SourceArn is invalid. Reason: Must be the ARN of a queue.")},
-		{start, `{"SourceArn":"` + arnPrefix + `none"}`, notFound(none)},
+		{start, `{"SourceArn":"` + arnPrefix + `none"}`, none("SourceArn")},
 		{start, `{"SourceArn":"` + arnPrefix + `q"}`, parameterValue("Source queue must be configured as a Dead Letter Queue.")},
-		{start, `{"SourceArn":"` + arnPrefix + `dead","DestinationArn":"` + arnPrefix + `none"}`, notFound(none)},
+		{start, `{"SourceArn":"` + arnPrefix + `dead","DestinationArn":"` + arnPrefix + `none"}`, none("DestinationArn")},
 		{start, `{"SourceArn":"` + arnPrefix + `dead","DestinationArn":"` + arnPrefix + `dead"}`, parameterValue("Value " + arnPrefix + "dead for parameter DestinationArn is invalid. Reason: Source queue arn and destination queue arn cannot be the same.")},
 		{start, `{"SourceArn":"` + arnPrefix + `dead","MaxNumberOfMessagesPerSecond":501}`, parameterValue("Value 501 for parameter MaxNumberOfMessagesPerSecond is invalid. Reason: Must be between 1 and 500, if provided.")},
 		{start, `{"SourceArn":"` + arnPrefix + `dead","MaxNumberOfMessagesPerSecond":0}`, parameterValue("Value 0 for parameter MaxNumberOfMessagesPerSecond is invalid. Reason: Must be between 1 and 500, if provided.")},
 		{start, `{"SourceArn":"` + arnPrefix + `dead","DestinationArn":"` + arnPrefix + `to.fifo"}`, parameterValue(kinds)},
 		{start, `{"SourceArn":"` + arnPrefix + `dead.fifo","DestinationArn":"` + arnPrefix + `q"}`, parameterValue(kinds)},
 		{list, `{}`, missingParameter("SourceArn")},
-		{list, `{"SourceArn":"` + arnPrefix + `none"}`, notFound(none)},
+		{list, `{"SourceArn":"` + arnPrefix + `none"}`, none("SourceArn")},
 		{list, `{"SourceArn":"` + arnPrefix + `dead","MaxResults":11}`, parameterValue("Value 11 for parameter MaxResults is invalid. Reason: Must be between 1 and 10, if provided.")},
 		{cancel, `{}`, missingParameter("TaskHandle")},
-		{cancel, `{"TaskHandle":"x"}`, parameterValue("Value x for parameter TaskHandle is invalid. Reason: Must be a TaskHandle that StartMessageMoveTask or ListMessageMoveTasks returned.")},
+		{cancel, `{"TaskHandle":"x"}`, parameterValue("Value for parameter TaskHandle is invalid.")},
 		{cancel, `{"TaskHandle":"` + handle("t", arnPrefix+"dead") + `"}`, notFound("Task does not exist.")},
-		{cancel, `{"TaskHandle":"` + handle("t", arnPrefix+"none") + `"}`, notFound(none)},
+		{cancel, `{"TaskHandle":"` + handle("t", arnPrefix+"none") + `"}`, none("SourceArn")},
 	} {
-		if diff := cmp.Diff(test.want, refused(t, e.do(test.action, test.body))); diff != "" {
-			t.Errorf("%s %s (-want +got):\n%s", test.action, test.body, diff)
-		}
+		e.refuses(t, test.action, test.body, test.want)
 	}
 	e.want(t, list, `{"SourceArn":"`+arnPrefix+`dead"}`, `{}`)
 }

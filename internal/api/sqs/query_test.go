@@ -92,7 +92,7 @@ func TestQueryAnswers(t *testing.T) {
 		},
 		{"/", "Action=PurgeQueue&QueueUrl=q", good("PurgeQueue", "-")},
 		{"/", "Action=DeleteQueue&QueueUrl=q", good("DeleteQueue", "-")},
-		{"/000000000000/q", "Action=PurgeQueue", bad("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")},
+		{"/000000000000/q", "Action=PurgeQueue", bad("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist for this wsdl version.")},
 		{
 			"/", "Action=CreateQueue&QueueName=r&Attribute.1.Name=DelaySeconds&Attribute.1.Value=1",
 			bad("QueueAlreadyExists", "A queue already exists with the same name and a different value for attribute DelaySeconds"),
@@ -101,7 +101,7 @@ func TestQueryAnswers(t *testing.T) {
 		{"/", "Action=SendMessage&QueueUrl=r&MessageBody=%00", bad("InvalidMessageContents", charactersText)},
 		{"/", "Action=SendMessageBatch&QueueUrl=r&Entries=", bad("AWS.SimpleQueueService.EmptyBatchRequest", "There should be at least one SendMessageBatchRequestEntry in the request.")},
 		{"/", "Action=ReceiveMessage&QueueUrl=r&WaitTimeSeconds=x", bad("MalformedInput", "The value of the parameter WaitTimeSeconds is not as expected: want an integer of 32 bits.")},
-		{"/", "Action=Nonsense", bad("InvalidAction", "The action &quot;Nonsense&quot; is not one of Amazon SQS.")},
+		{"/", "Action=Nonsense", bad("InvalidAction", "The action Nonsense is not valid for this endpoint.")},
 		{"/", "QueueUrl=r", bad("MissingAction", "The request names no action: the parameter Action is missing, as in Action=SendMessage.")},
 		{"/", "Action=ListQueues&Version=2011", bad("NoSuchVersion", "The requested version ( 2011 ) is not valid: this is version 2012-11-05.")},
 		{"/", "Action=ListQueues&a=%x", bad("MalformedInput", "The form is not well-formed: the parameter &quot;a&quot; has a percent sign without two hexadecimal digits behind it.")},

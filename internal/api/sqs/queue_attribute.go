@@ -208,11 +208,26 @@ func kept(name string, check func(value string) error) queueAttribute {
 	}
 }
 
-// defaultMaxReceives is the maxReceiveCount of a policy without one.
-const defaultMaxReceives = 10
+// policyMembers reads a policy, which is a JSON object with no other members
+// than these, or says what is wrong with it. Unlike those of package json, the
+// names of members have one spelling.
+func policyMembers(what, value string, names ...string) (members map[string]json.RawMessage, wrong string) {
+	if json.Unmarshal([]byte(value), &members) != nil || members == nil {
+		return nil, what + " is not a valid JSON map."
+	}
+	for name, member := range members {
+		if !slices.Contains(names, name) {
+			return nil, "Only following attributes are supported: [" + strings.Join(names, ", ") + "]."
+		}
+		if string(member) == "null" {
+			delete(members, name)
+		}
+	}
+	return members, ""
+}
 
 // setRedrivePolicy reads {"deadLetterTargetArn": ARN, "maxReceiveCount": 1 to
-// 1000}; the count may be a string. The dead-letter queue must exist, belong
+// 1000}, neither of which may be missing; the count may be a string. The dead-letter queue must exist, belong
 // to the same account, and let this queue use it.
 func setRedrivePolicy(s *queue.Settings, q site, value string) error {
 	if value == "" {
@@ -220,25 +235,25 @@ func setRedrivePolicy(s *queue.Settings, q site, value string) error {
 		return nil
 	}
 	wrong := func(reason string) error { return invalid("RedrivePolicy", value, reason) }
-	var policy struct {
-		Target   *string         `json:"deadLetterTargetArn"`
-		Receives json.RawMessage `json:"maxReceiveCount"`
-	}
-	if err := json.Unmarshal([]byte(value), &policy); err != nil {
-		return wrong("Redrive policy is not a valid JSON map.")
-	}
-	if policy.Target == nil {
+	members, reason := policyMembers("Redrive policy", value, "deadLetterTargetArn", "maxReceiveCount")
+	switch {
+	case reason != "":
+		return wrong(reason)
+	case members["maxReceiveCount"] == nil:
+		return wrong("Redrive policy does not contain mandatory attribute: maxReceiveCount.")
+	case members["deadLetterTargetArn"] == nil:
 		return wrong("Redrive policy does not contain mandatory attribute: deadLetterTargetArn.")
 	}
-	receives := defaultMaxReceives
-	if given := strings.Trim(string(policy.Receives), `"`); given != "" {
-		n, err := strconv.Atoi(given)
-		if err != nil || n < 1 || n > queue.MaxReceives {
-			return wrong(fmt.Sprintf("Invalid value for maxReceiveCount: %s, valid values are from 1 to %d both inclusive.", given, queue.MaxReceives))
-		}
-		receives = n
+	given := strings.Trim(string(members["maxReceiveCount"]), `"`)
+	receives, err := strconv.Atoi(given)
+	if err != nil || receives < 1 || receives > queue.MaxReceives {
+		return wrong(fmt.Sprintf("Invalid value for maxReceiveCount: %s, valid values are from 1 to %d both inclusive.", given, queue.MaxReceives))
 	}
-	accountID, name, ok := splitARN(*policy.Target)
+	var arn string
+	if json.Unmarshal(members["deadLetterTargetArn"], &arn) != nil {
+		return wrong("Dead letter target does not exist.")
+	}
+	accountID, name, ok := splitARN(arn)
 	if !ok || accountID != q.accountID {
 		return wrong("Dead letter target does not exist.")
 	}
@@ -275,21 +290,29 @@ type redriveAllowPolicy struct {
 // checkRedriveAllowPolicy takes allowAll, denyAll, and byQueue with 1 to 10
 // ARNs.
 func checkRedriveAllowPolicy(value string) error {
+	wrong := func(reason string) error { return invalid("RedriveAllowPolicy", value, reason) }
+	members, reason := policyMembers("Redrive allow policy", value, "redrivePermission", "sourceQueueArns")
+	if reason != "" {
+		return wrong(reason)
+	}
 	var p redriveAllowPolicy
 	if err := json.Unmarshal([]byte(value), &p); err != nil {
-		return invalid("RedriveAllowPolicy", value, "Redrive allow policy is not a valid JSON map.")
+		return wrong("Redrive allow policy is not a valid JSON map.")
+	}
+	if members["redrivePermission"] == nil {
+		return wrong("Redrive allow policy does not contain mandatory attribute: redrivePermission.")
 	}
 	switch p.Permission {
 	case "byQueue":
 		if len(p.Sources) < 1 || len(p.Sources) > 10 {
-			return invalid("RedriveAllowPolicy", value, "sourceQueueArns must have 1 to 10 ARNs with the redrivePermission byQueue.")
+			return wrong("sourceQueueArns must have 1 to 10 ARNs with the redrivePermission byQueue.")
 		}
 	case "allowAll", "denyAll":
 		if len(p.Sources) > 0 {
-			return invalid("RedriveAllowPolicy", value, "sourceQueueArns is only for the redrivePermission byQueue.")
+			return wrong("sourceQueueArns is only for the redrivePermission byQueue.")
 		}
 	default:
-		return invalid("RedriveAllowPolicy", value, "redrivePermission must be allowAll, denyAll or byQueue.")
+		return wrong("redrivePermission must be allowAll, denyAll or byQueue.")
 	}
 	return nil
 }

@@ -123,7 +123,7 @@ func TestCreateQueue(t *testing.T) {
 	e.create("dead", nil)
 	url := `{"QueueUrl":"` + e.server.URL + `/000000000000/q"}`
 	const redrive = `"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:dead\"`
-	e.want(t, "CreateQueue", `{"QueueName":"q","tags":{"team":"a","empty":""},"Attributes":{"DelaySeconds":"5",`+redrive+`}","Policy":"{}"}}`, url)
+	e.want(t, "CreateQueue", `{"QueueName":"q","tags":{"team":"a","empty":""},"Attributes":{"DelaySeconds":"5",`+redrive+`,\"maxReceiveCount\":10}","Policy":"{}"}}`, url)
 	s, _ := e.queue("q").Settings()
 	if diff := cmp.Diff(map[string]string{"team": "a", "empty": ""}, s.Tags); diff != "" {
 		t.Errorf("tags (-want +got):\n%s", diff)
@@ -149,7 +149,7 @@ func TestCreateQueue(t *testing.T) {
 	e.ok("SetQueueAttributes", `{"QueueUrl":"q","Attributes":{"RedrivePolicy":"{\"deadLetterTargetArn\":\"arn:aws:sqs:us-east-1:000000000000:q\",\"maxReceiveCount\":1}"}}`)
 	e.ok("SetQueueAttributes", `{"QueueUrl":"dead","Attributes":{"RedriveAllowPolicy":"{\"redrivePermission\":\"byQueue\",\"sourceQueueArns\":[\"arn:aws:sqs:us-east-1:000000000000:yes\"]}"}}`)
 	for name, want := range map[string]int{"yes": 200, "no": 400} {
-		if a := e.do("CreateQueue", `{"QueueName":"`+name+`","Attributes":{`+redrive+`}"}}`); a.status != want {
+		if a := e.do("CreateQueue", `{"QueueName":"`+name+`","Attributes":{`+redrive+`,\"maxReceiveCount\":1}"}}`); a.status != want {
 			t.Errorf("dead-letter queue for %s: status %d, want %d", name, a.status, want)
 		}
 	}

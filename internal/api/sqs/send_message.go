@@ -20,7 +20,7 @@ import (
 //
 // MessageDeduplicationId and SequenceNumber are for FIFO queues: see fifo.go.
 //
-// Differences: AWSTraceHeader counts for the size of the message.
+// Differences: none known.
 
 type sendMessageInput struct {
 	QueueURL string

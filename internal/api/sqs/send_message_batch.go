@@ -14,7 +14,8 @@ import (
 //
 // A bad entry fails alone; the good ones are on disk when the call returns, by
 // one commit. Where a bad entry cannot be told from a bad call, as with ids,
-// the call fails.
+// the call fails, and also, as at Amazon, if an entry for a FIFO queue lacks its
+// MessageGroupId or the MessageDeduplicationId that it needs.
 //
 // Differences: none known.
 
@@ -84,11 +85,18 @@ func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOut
 		return nil, batchRequestTooLong.says("Batch requests cannot be longer than %d bytes. You have sent %d bytes.", queue.MaxMessageBytes, sum)
 	}
 
+	settings, _ := q.Settings()
+	for i := range in.Entries {
+		if err := in.Entries[i].checkOrder(&settings); err != nil {
+			// Of a batch Amazon gives another code than of a single message.
+			return nil, invalidParameterValue.says("%s", textOf(err))
+		}
+	}
+
 	errs := make([]error, len(in.Entries))
 	told := make([]sentEntry, 0, len(in.Entries))
 	stored := make([]runnel.Message, 0, len(in.Entries))
 	entries := make([]int, 0, len(in.Entries)) // of stored
-	settings, _ := q.Settings()
 	for i := range in.Entries {
 		m, s, err := c.parseEntry(&in.Entries[i], &settings)
 		if err != nil {

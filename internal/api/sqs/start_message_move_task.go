@@ -81,7 +81,10 @@ func (c *call) queueAtARN(parameter, arn string) (addressed, error) {
 		return addressed{}, invalid(parameter, arn, "Must be the ARN of a queue.")
 	}
 	q, err := c.queueOf(accountID, name)
-	return q, moveError(err)
+	if f, known := failureOf(err); err != nil && known && f.kind == queueDoesNotExist {
+		err = resourceNotFound.says("The resource that you specified for the %s parameter doesn't exist.", parameter)
+	}
+	return q, err
 }
 
 // moveError is what an error of a queue's move tasks means to the caller.
