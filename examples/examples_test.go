@@ -170,7 +170,7 @@ func TestGreeting(t *testing.T) {
 // TestSpecFiles checks the spec files as they are.
 func TestSpecFiles(t *testing.T) {
 	handlers := map[string]runnel.Handler{"shout": runnel.HandlerFunc(nil)}
-	for _, example := range []string{"thumbnails", "greeting", "go-handler"} {
+	for _, example := range []string{"thumbnails", "greeting", "go-handler", "queue-demo"} {
 		if err := server.CheckSpec(filepath.Join(example, "runnel.yaml"), handlers); err != nil {
 			t.Error(err)
 		}

@@ -1,6 +1,6 @@
-# The two queues of the practical, made on Runnel. What is not in the sheet are
-# the lines of the provider below region: they lead to another address than
-# Amazon's and keep the provider from asking services that are not there.
+# The two queues of the practical, made on Runnel. Resources and outputs are the
+# sheet's. The provider has no credentials file, but the address of the server
+# and what keeps it from asking services of Amazon that are not there.
 terraform {
   required_providers {
     aws = {
@@ -31,6 +31,10 @@ provider "aws" {
   skip_requesting_account_id  = true # asks IAM and STS
   skip_metadata_api_check     = true # asks the machine's metadata service
   skip_region_validation      = true # Runnel takes any region
+
+  # Version 3 asks EC2, too, when it starts, and goes on without an answer. With
+  # that version add the line below; from version 5 on it is an error.
+  # skip_get_ec2_platforms = true
 }
 
 resource "aws_sqs_queue" "our_first_mailbox" {

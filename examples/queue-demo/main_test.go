@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -447,6 +450,40 @@ func TestErrors(t *testing.T) {
 				t.Errorf("got exit code %d, standard output %q, standard error %q; want %d, nothing, %q", exit, stdout, stderr, test.exit, test.want)
 			}
 		})
+	}
+}
+
+// TestPublisherInterrupted ends a publisher at a server that does not answer.
+func TestPublisherInterrupted(t *testing.T) {
+	sending := make(chan struct{}, 1)
+	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Amz-Target") == "AmazonSQS.GetQueueUrl" {
+			fmt.Fprint(w, `{"QueueUrl": "http://`+r.Host+`/000000000000/csse6400_prac"}`)
+			return
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // the server sees the end of a connection when it has read the request
+		sending <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(silent.Close)
+	cmd := command(t, nil, "--endpoint", silent.URL, "--name", "csse6400_prac", "--client-name", "Client 1")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-sending:
+	case <-time.After(timeout):
+		t.Fatalf("the publisher has not sent anything after %v", timeout)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // the exit code is looked at below
+	want := "[Client 1] sent 0 of 100 messages to csse6400_prac\n"
+	if got := cmd.ProcessState.ExitCode(); got != 130 || stdout.String() != want || stderr.Len() > 0 {
+		t.Errorf("publisher at Ctrl-C: exit code %d, standard output %q, standard error %q; want 130, %q, nothing", got, &stdout, &stderr, want)
 	}
 }
 
