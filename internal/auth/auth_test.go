@@ -52,6 +52,7 @@ var sentinels = map[string]error{
 	"unknown":   auth.ErrUnknownKey,
 	"signature": auth.ErrSignature,
 	"expired":   auth.ErrExpired,
+	"session":   auth.ErrSessionExpired,
 }
 
 // kind names the sentinels that err wraps.

@@ -49,10 +49,13 @@ func (a *Authenticator) verify(r *http.Request, body []byte, service string) (Ke
 		return Key{}, fmt.Errorf("the request has %d Authorization headers, want one: %w", len(headers), ErrMalformed)
 	}
 	if len(headers) == 0 || headers[0] == "" {
-		if strings.Contains(r.URL.RawQuery, "X-Amz-Signature=") {
-			return Key{}, fmt.Errorf("a signature in the query string is not supported, sign in the Authorization header: %w", ErrMissing)
+		if isPresigned(r) {
+			return a.verifyPresigned(r, body, service)
 		}
 		return Key{}, fmt.Errorf("sign the request with AWS Signature Version 4, or send Authorization: Bearer ID.SECRET: %w", ErrMissing)
+	}
+	if isPresigned(r) {
+		return Key{}, fmt.Errorf("the request has a signature in the Authorization header and one in the query string, want one: %w", ErrMalformed)
 	}
 	scheme, rest, spaced := strings.Cut(headers[0], " ")
 	switch {

@@ -16,10 +16,10 @@ import (
 // See "Create a signed AWS API request" in the IAM User Guide.
 
 // appendCanonical appends the canonical request of r. path is the escaped path,
-// signed the names of the signed headers, separated by semicolons, and payload
+// query what is signed of the raw query, signed the names of the signed headers, separated by semicolons, and payload
 // the SHA-256 of the body in hex. missing is the name of a signed header that
 // the request does not have.
-func appendCanonical(buf []byte, r *http.Request, path, signed string, payload []byte) (out []byte, missing string) {
+func appendCanonical(buf []byte, r *http.Request, path, query, signed string, payload []byte) (out []byte, missing string) {
 	method := r.Method
 	if method == "" {
 		method = http.MethodGet
@@ -36,7 +36,7 @@ func appendCanonical(buf []byte, r *http.Request, path, signed string, payload [
 		}
 	}
 	buf = append(buf, '\n')
-	buf = appendQuery(buf, r.URL.RawQuery)
+	buf = appendQuery(buf, query)
 	buf = append(buf, '\n')
 	for name, rest, more := cutName(signed); ; name, rest, more = cutName(rest) {
 		var ok bool

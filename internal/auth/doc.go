@@ -4,11 +4,12 @@
 // # Credentials
 //
 // One key serves all doors. It has an id and a secret, and comes in one of
-// two ways, both in the Authorization header:
+// two ways:
 //
 //   - AWS Signature Version 4, the id and the secret being the access key
-//     pair. Any region is taken; the service must be the door's.
-//   - a token, "ID.SECRET", as "Bearer TOKEN", "Simple TOKEN", or bare (the
+//     pair, in the Authorization header or in the query string of a presigned
+//     URL. Any region is taken; the service must be the door's.
+//   - a token, "ID.SECRET", in the Authorization header as "Bearer TOKEN", "Simple TOKEN", or bare (the
 //     Algorithmia clients send all three). See [Key.Token].
 //
 // # What a signature covers
@@ -20,8 +21,15 @@
 // minutes of our clock. Within that time a captured request can be replayed,
 // as at AWS; whoever fears that listens with TLS.
 //
-// A session token is refused: there are no temporary credentials here.
-// Signatures in the query string (presigned URLs) are not read.
+// A presigned URL says for how long it is good, 7 days at most. Its signature
+// covers the same, the other parameters of the signature and the session token
+// included.
+//
+// # Sessions
+//
+// [NewSession] makes temporary credentials of a key, which sign as a key does
+// and send a session token besides. They are not stored: see [Session]. A token
+// with an id that it was not made for, a key's for example, is refused.
 //
 // # Without keys
 //

@@ -15,6 +15,8 @@ var (
 	// ErrSignature: the key exists, and the signature, or the secret of a
 	// token, is not the one that it makes for this request and service.
 	ErrSignature = runnel.Errorf(runnel.CodeDenied, "signature does not match")
+	// ErrSessionExpired: the session has ended whose credentials these are.
+	ErrSessionExpired = runnel.Errorf(runnel.CodeDenied, "session expired")
 	// ErrExpired: the request was signed too long ago, or in the future.
 	ErrExpired = runnel.Errorf(runnel.CodeDenied, "signature expired or not yet valid")
 )

@@ -8,10 +8,14 @@ import (
 	"time"
 )
 
-// Credentials are what a client signs with: the id and the secret of a key.
+// Credentials are what a client signs with: the id and the secret of a key, or
+// those of a session and its token.
 type Credentials struct {
 	ID     string
 	Secret string `json:"-"`
+	// Token is that of a session, which goes with each request; empty for a
+	// key.
+	Token string `json:"-"`
 }
 
 // String returns the credentials without the secret.
@@ -22,7 +26,8 @@ func (c Credentials) String() string { return "key " + c.ID }
 var signerKeys signingKeys
 
 // Sign signs r, whose body is body, with AWS Signature Version 4: it sets the
-// headers X-Amz-Date and Authorization. The signature covers Host, Content-Type
+// headers X-Amz-Date and Authorization, and X-Amz-Security-Token if the credentials are a
+// session's. The signature covers Host, Content-Type
 // and every X-Amz- header; r must not change after it. r.Body is not read, and
 // a body that was signed can be sent in any encoding of the transfer.
 func Sign(r *http.Request, body []byte, c Credentials, region, service string, now time.Time) {
@@ -31,6 +36,9 @@ func Sign(r *http.Request, body []byte, c Credentials, region, service string, n
 	}
 	date := now.UTC().Format(dateFormat)
 	r.Header.Set("X-Amz-Date", date)
+	if c.Token != "" {
+		r.Header.Set("X-Amz-Security-Token", c.Token)
+	}
 	signed := signedNames(r.Header)
 	id := signingKeyID{id: c.ID, date: date[:len("20060102")], region: region, service: service}
 	key, cached := signerKeys.find(id, c.Secret)
@@ -56,7 +64,7 @@ func Sign(r *http.Request, body []byte, c Credentials, region, service string, n
 	var payload [64]byte
 	hashHex(&payload, body)
 	// No signed header is missing: the names are those of the request.
-	mac, _ := key.sign(r, escapedPath(r), signed, date, scope, payload[:])
+	mac, _ := key.sign(r, escapedPath(r), &authorization{scope: scope, signed: signed, at: date, query: r.URL.RawQuery}, payload[:])
 	r.Header.Set("Authorization", string(hex.AppendEncode(out, mac[:])))
 }
 

@@ -25,6 +25,11 @@ type authorization struct {
 	date, region, service string
 	signed                string // names of the signed headers, as sent
 	signature             [sha256.Size]byte
+
+	at      string // when it was signed, as it was signed
+	query   string // what is signed of the query
+	payload string // the hash of the body that the client gives, empty if it gives none
+	token   string // of a session; empty if there is none
 }
 
 // parseAuthorization reads what follows the name of the algorithm:
@@ -63,7 +68,11 @@ func parseAuthorization(s string) (authorization, error) {
 			return authorization{}, fmt.Errorf("the Authorization header has no %s: %w", f.name, ErrMalformed)
 		}
 	}
+	return newAuthorization(credential, signed, signature)
+}
 
+// newAuthorization takes the three parts of a signature apart.
+func newAuthorization(credential, signed, signature string) (authorization, error) {
 	a := authorization{signed: signed}
 	var ok [4]bool
 	var end string
@@ -110,17 +119,22 @@ func (a *Authenticator) verifySignature(r *http.Request, body []byte, service, h
 	if err != nil {
 		return Key{}, err
 	}
-	if t := r.Header["X-Amz-Security-Token"]; len(t) > 0 && t[0] != "" {
-		return Key{}, fmt.Errorf("the request has a session token, which this server does not know; use a key of its own, without AWS_SESSION_TOKEN: %w", ErrUnknownKey)
+	auth.query = r.URL.RawQuery
+	if t := r.Header["X-Amz-Security-Token"]; len(t) > 0 {
+		auth.token = t[0]
 	}
+	if err := a.date(r, &auth); err != nil {
+		return Key{}, err
+	}
+	return a.checkSigned(r, body, service, &auth)
+}
+
+// checkSigned checks a signature whose date is good.
+func (a *Authenticator) checkSigned(r *http.Request, body []byte, service string, auth *authorization) (Key, error) {
 	for _, name := range [...]string{"host", "x-amz-target"} {
 		if !auth.signs(name) && (name == "host" || len(headerValues(r.Header, name)) > 0) {
 			return Key{}, fmt.Errorf("the header %s is not among SignedHeaders: %w", name, ErrMalformed)
 		}
-	}
-	date, err := a.date(r, &auth)
-	if err != nil {
-		return Key{}, err
 	}
 	if auth.service != service {
 		return Key{}, fmt.Errorf("the Credential is scoped to the service %.40q, want %q: %w", auth.service, service, ErrSignature)
@@ -128,11 +142,14 @@ func (a *Authenticator) verifySignature(r *http.Request, body []byte, service, h
 	var payload [2 * sha256.Size]byte
 	hashHex(&payload, body)
 	if auth.signs("x-amz-content-sha256") {
-		if err := checkPayload(r.Header.Get("X-Amz-Content-Sha256"), payload[:]); err != nil {
+		auth.payload = r.Header.Get("X-Amz-Content-Sha256")
+	}
+	if auth.payload != "" {
+		if err := checkPayload(auth.payload, payload[:]); err != nil {
 			return Key{}, err
 		}
 	}
-	key, err := a.lookup(r, auth.id)
+	key, err := a.key(r, auth.id, auth.token)
 	if err != nil {
 		return Key{}, err
 	}
@@ -140,10 +157,10 @@ func (a *Authenticator) verifySignature(r *http.Request, body []byte, service, h
 	id := signingKeyID{id: auth.id, date: auth.date, region: auth.region, service: auth.service}
 	signing, cached := a.signing.find(id, key.Secret)
 	path := escapedPath(r)
-	err = signing.check(r, path, &auth, date, payload[:])
+	err = signing.check(r, path, auth, payload[:])
 	if errors.Is(err, ErrSignature) {
 		if normal := normalPath(path); normal != path {
-			err = signing.check(r, normal, &auth, date, payload[:])
+			err = signing.check(r, normal, auth, payload[:])
 		}
 	}
 	if err != nil {
@@ -156,9 +173,9 @@ func (a *Authenticator) verifySignature(r *http.Request, body []byte, service, h
 	return key, nil
 }
 
-// date returns the time of the signature as it was signed, after it was held
-// against the clock and the scope.
-func (a *Authenticator) date(r *http.Request, auth *authorization) (string, error) {
+// date finds the time of a signature in the headers and holds it against the
+// clock and the scope.
+func (a *Authenticator) date(r *http.Request, auth *authorization) error {
 	name := "x-amz-date"
 	var at time.Time
 	var err error
@@ -167,30 +184,49 @@ func (a *Authenticator) date(r *http.Request, auth *authorization) (string, erro
 	case value != "":
 		// The length, since Parse also takes fractions of a second.
 		if at, err = time.Parse(dateFormat, value); err != nil || len(value) != len(dateFormat) {
-			return "", fmt.Errorf("the X-Amz-Date header %.40q is not of the form %s: %w", value, dateFormat, ErrMalformed)
+			return fmt.Errorf("the X-Amz-Date header %.40q is not of the form %s: %w", value, dateFormat, ErrMalformed)
 		}
 	case r.Header.Get("Date") != "":
 		name = "date"
 		value = r.Header.Get("Date")
 		if at, err = http.ParseTime(value); err != nil {
-			return "", fmt.Errorf("the Date header %.40q is not a date of HTTP: %w", value, ErrMalformed)
+			return fmt.Errorf("the Date header %.40q is not a date of HTTP: %w", value, ErrMalformed)
 		}
 		at = at.UTC()
 		value = at.Format(dateFormat)
 	default:
-		return "", fmt.Errorf("a signed request needs an X-Amz-Date or a Date header: %w", ErrMalformed)
+		return fmt.Errorf("a signed request needs an X-Amz-Date or a Date header: %w", ErrMalformed)
 	}
 	if !auth.signs(name) {
-		return "", fmt.Errorf("the header %s is not among SignedHeaders: %w", name, ErrMalformed)
+		return fmt.Errorf("the header %s is not among SignedHeaders: %w", name, ErrMalformed)
 	}
-	if auth.date != value[:len("20060102")] {
-		return "", fmt.Errorf("the date %.40q of the Credential is not that of the request, %s: %w", auth.date, value, ErrSignature)
+	auth.at = value
+	return a.checkDate(auth, at, maxSkew)
+}
+
+// checkDate holds the time of a signature, which is good for life, against the
+// clock and the scope. The texts begin as those of AWS.
+func (a *Authenticator) checkDate(auth *authorization, at time.Time, life time.Duration) error {
+	if auth.date != auth.at[:len("20060102")] {
+		return fmt.Errorf("the date %.40q of the Credential is not that of the request, %s: %w", auth.date, auth.at, ErrSignature)
 	}
-	if now := a.now(); now.Sub(at).Abs() > maxSkew {
-		return "", fmt.Errorf("the request was signed at %s and the server's clock says %s, which is more than %d minutes apart; compare the clocks: %w",
-			value, now.UTC().Format(dateFormat), int(maxSkew/time.Minute), ErrExpired)
+	now := a.now()
+	text := func(t time.Time) string { return t.UTC().Format(dateFormat) }
+	switch {
+	case now.Sub(at) > life:
+		return fmt.Errorf("signature expired: %s is now earlier than %s (%s - %s); compare the clocks: %w", auth.at, text(now.Add(-life)), text(now), inMinutes(life), ErrExpired)
+	case at.Sub(now) > maxSkew:
+		return fmt.Errorf("signature not yet current: %s is still later than %s (%s + %s); compare the clocks: %w", auth.at, text(now.Add(maxSkew)), text(now), inMinutes(maxSkew), ErrExpired)
 	}
-	return value, nil
+	return nil
+}
+
+// inMinutes writes a time as AWS does, "15 min.".
+func inMinutes(d time.Duration) string {
+	if d%time.Minute != 0 {
+		return fmt.Sprintf("%d s", d/time.Second)
+	}
+	return fmt.Sprintf("%d min.", d/time.Minute)
 }
 
 func checkPayload(header string, payload []byte) error {
@@ -218,8 +254,8 @@ func release(b *[]byte) {
 }
 
 // check compares the signature of a request with ours.
-func (k *signingKey) check(r *http.Request, path string, auth *authorization, date string, payload []byte) error {
-	mac, missing := k.sign(r, path, auth.signed, date, auth.scope, payload)
+func (k *signingKey) check(r *http.Request, path string, auth *authorization, payload []byte) error {
+	mac, missing := k.sign(r, path, auth, payload)
 	if missing != "" {
 		return fmt.Errorf("the header %.60q is among SignedHeaders and did not arrive; a proxy may have removed it: %w", missing, ErrSignature)
 	}
@@ -230,21 +266,22 @@ func (k *signingKey) check(r *http.Request, path string, auth *authorization, da
 	return nil
 }
 
-// sign returns the signature of a request, or the name of a signed header that
-// it does not have.
-func (k *signingKey) sign(r *http.Request, path, signed, date, scope string, payload []byte) (mac [sha256.Size]byte, missing string) {
+// sign returns the signature of a request, of which auth says the signed
+// headers, the scope, the time and the query, or the name of a signed header
+// that it does not have.
+func (k *signingKey) sign(r *http.Request, path string, auth *authorization, payload []byte) (mac [sha256.Size]byte, missing string) {
 	b := buffers.Get().(*[]byte)
 	defer release(b)
-	if *b, missing = appendCanonical((*b)[:0], r, path, signed, payload); missing != "" {
+	if *b, missing = appendCanonical((*b)[:0], r, path, auth.query, auth.signed, payload); missing != "" {
 		return mac, missing
 	}
 	var hash [2 * sha256.Size]byte
 	hashHex(&hash, *b)
 	buf := append((*b)[:0], algorithm...)
 	buf = append(buf, '\n')
-	buf = append(buf, date...)
+	buf = append(buf, auth.at...)
 	buf = append(buf, '\n')
-	buf = append(buf, scope...)
+	buf = append(buf, auth.scope...)
 	buf = append(buf, '\n')
 	*b = append(buf, hash[:]...)
 	k.mac(&mac, *b)

@@ -217,8 +217,8 @@ func TestVerifyTampered(t *testing.T) {
 
 		{"14 minutes old", resign(nothing, exampleTime.Add(-14*time.Minute)), "", ""},
 		{"15 minutes early", resign(nothing, exampleTime.Add(15*time.Minute)), "", ""},
-		{"too old", resign(nothing, exampleTime.Add(-15*time.Minute-time.Second)), "expired", "signed at 20150830T122059Z and the server's clock says 20150830T123600Z"},
-		{"too early", resign(nothing, exampleTime.Add(16*time.Minute)), "expired", "20150830T125200Z"},
+		{"too old", resign(nothing, exampleTime.Add(-15*time.Minute-time.Second)), "expired", "signature expired: 20150830T122059Z is now earlier than 20150830T122100Z (20150830T123600Z - 15 min.)"},
+		{"too early", resign(nothing, exampleTime.Add(16*time.Minute)), "expired", "signature not yet current: 20150830T125200Z is still later than 20150830T125100Z (20150830T123600Z + 15 min.)"},
 
 		{"hash of the body", resign(header("X-Amz-Content-Sha256", "f3a09538e89dfdf0c38b0d25b5ea9ed4d0e1c4a4c9c87b0f28f5b5e83a5bd1ee"), exampleTime), "signature", "X-Amz-Content-Sha256"},
 		{"unsigned payload", resign(header("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"), exampleTime), "signature", "UNSIGNED-PAYLOAD"},
@@ -227,7 +227,8 @@ func TestVerifyTampered(t *testing.T) {
 		{"in the query", func(r *http.Request, _ *[]byte) {
 			r.Header.Del("Authorization")
 			r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00"
-		}, "missing", "query string"},
+		}, "malformed", "query string has no X-Amz-Credential"},
+		{"in both", func(r *http.Request, _ *[]byte) { r.URL.RawQuery += "&X-Amz-Signature=00" }, "malformed", "want one"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			// Twice: the second time the signing key is remembered.

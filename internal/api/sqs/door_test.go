@@ -580,6 +580,8 @@ func TestCallers(t *testing.T) {
 		auth.Sign(r, []byte(body), auth.Credentials{ID: k.ID, Secret: k.Secret}, "eu-central-1", "sqs", at)
 		return e.send(r)
 	}
+	notMine := noQueue
+	notMine.Message = "The specified queue does not exist or you do not have access to it."
 	wrong, unknown := ann, ann
 	wrong.Secret = "x"
 	unknown.ID = "RKAAAAAAAAAAAAAAAAAA"
@@ -589,14 +591,17 @@ func TestCallers(t *testing.T) {
 		a    answer
 		want refusal
 	}{
-		{"no credentials", e.do("ListQueues", `{}`), refusal{403, commonType + "AccessDeniedException", "AccessDenied;Sender", ""}},
-		{"no credentials, no action", e.do("Bogus", `{}`), refusal{403, commonType + "AccessDeniedException", "AccessDenied;Sender", ""}},
+		{"no credentials", e.do("ListQueues", `{}`), refusal{403, commonType + "MissingAuthenticationTokenException", "MissingAuthenticationToken;Sender", ""}},
+		{"no credentials, no action", e.do("Bogus", `{}`), refusal{403, commonType + "MissingAuthenticationTokenException", "MissingAuthenticationToken;Sender", ""}},
 		{"unknown key", as(unknown, now, "ListQueues", `{}`), refusal{403, commonType + "UnrecognizedClientException", "InvalidClientTokenId;Sender", ""}},
 		{"wrong secret", as(wrong, now, "ListQueues", `{}`), refusal{403, commonType + "InvalidSignatureException", "SignatureDoesNotMatch;Sender", ""}},
 		{"old signature", as(ann, now.Add(-time.Hour), "ListQueues", `{}`), refusal{403, commonType + "InvalidSignatureException", "SignatureDoesNotMatch;Sender", ""}},
 		{"queue of others", as(ann, now, "SendMessage", `{"QueueUrl":"http://x/000000000000/q","MessageBody":"x"}`), refusal{403, commonType + "AccessDeniedException", "AccessDenied;Sender", ""}},
 		{"no queue of others", as(ann, now, "PurgeQueue", `{"QueueUrl":"http://x/999999999999/none"}`), refusal{403, commonType + "AccessDeniedException", "AccessDenied;Sender", ""}},
-		{"URL of others", as(ann, now, "GetQueueUrl", `{"QueueName":"q","QueueOwnerAWSAccountId":"000000000000"}`), refusal{403, commonType + "AccessDeniedException", "AccessDenied;Sender", ""}},
+		{"URL of others", as(ann, now, "GetQueueUrl", `{"QueueName":"q","QueueOwnerAWSAccountId":"000000000000"}`), notMine},
+		{"URL of nobody's", as(ann, now, "GetQueueUrl", `{"QueueName":"q","QueueOwnerAWSAccountId":"999999999999"}`), notMine},
+		{"URL of no account's", as(ann, now, "GetQueueUrl", `{"QueueName":"q","QueueOwnerAWSAccountId":"x"}`), notMine},
+		{"own, no such queue", as(ann, now, "GetQueueUrl", `{"QueueName":"q","QueueOwnerAWSAccountId":"111111111111"}`), noQueue},
 		{"admin, unknown account", as(admin, now, "PurgeQueue", `{"QueueUrl":"http://x/999999999999/q"}`), noQueue},
 		{"admin, unknown queue", as(admin, now, "PurgeQueue", `{"QueueUrl":"http://x/111111111111/q"}`), noQueue},
 	} {
@@ -630,6 +635,20 @@ func TestCallers(t *testing.T) {
 	} {
 		if test.a.status != 200 || test.a.body != test.want {
 			t.Errorf("%s: got %d %s, want %s", test.name, test.a.status, test.a.body, test.want)
+		}
+	}
+
+	// The same in the query protocol.
+	for form, want := range map[string]string{
+		"Action=GetQueueUrl&QueueName=mine&QueueOwnerAWSAccountId=111111111111":            "<QueueUrl>" + e.server.URL + "/111111111111/mine</QueueUrl>",
+		"Action=GetQueueUrl&QueueName=q&QueueOwnerAWSAccountId=000000000000":               "<Code>" + service + "NonExistentQueue</Code><Message>" + notMine.Message + "</Message>",
+		"Action=SendMessage&MessageBody=x&QueueUrl=http%3A%2F%2Fx%2F000000000000%2Fq":      "<Code>AccessDenied</Code>",
+		"Action=GetQueueAttributes&AttributeName=QueueArn&QueueUrl=%2F111111111111%2Fmine": "<Value>arn:aws:sqs:us-east-1:111111111111:mine</Value>",
+	} {
+		r := e.formRequest(http.MethodPost, "/", form)
+		auth.Sign(r, []byte(form), auth.Credentials{ID: ann.ID, Secret: ann.Secret}, "us-east-1", "sqs", now)
+		if _, text := xmlAnswer(t, e.send(r)); !strings.Contains(text, want) {
+			t.Errorf("%s: got %s, want %s in it", form, text, want)
 		}
 	}
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/auth"
@@ -59,6 +60,8 @@ var (
 	noSuchVersion         = &kind{common + "InvalidVersionException", "NoSuchVersion", http.StatusBadRequest}
 	tooLarge              = &kind{common + "RequestEntityTooLargeException", "RequestEntityTooLarge", http.StatusRequestEntityTooLarge}
 	accessDenied          = &kind{common + "AccessDeniedException", "AccessDenied", http.StatusForbidden}
+	missingAuthentication = &kind{common + "MissingAuthenticationTokenException", "MissingAuthenticationToken", http.StatusForbidden}
+	expiredToken          = &kind{common + "ExpiredTokenException", "ExpiredToken", http.StatusForbidden}
 	unrecognizedClient    = &kind{common + "UnrecognizedClientException", "InvalidClientTokenId", http.StatusForbidden}
 	invalidSignature      = &kind{common + "InvalidSignatureException", "SignatureDoesNotMatch", http.StatusForbidden}
 	incompleteSignature   = &kind{common + "IncompleteSignatureException", "IncompleteSignature", http.StatusBadRequest}
@@ -73,11 +76,12 @@ var sentinels = []struct {
 	kind *kind
 	text string // empty: the error's own
 }{
-	{auth.ErrMissing, accessDenied, ""},
+	{auth.ErrMissing, missingAuthentication, ""},
 	{auth.ErrMalformed, incompleteSignature, ""},
 	{auth.ErrUnknownKey, unrecognizedClient, ""},
 	{auth.ErrSignature, invalidSignature, ""},
-	{auth.ErrExpired, invalidSignature, ""},
+	{auth.ErrExpired, invalidSignature, ""}, // and not RequestExpired, which Amazon SQS documents and does not send
+	{auth.ErrSessionExpired, expiredToken, ""},
 	{queue.ErrNotInFlight, messageNotInflight, "The specified message isn't in flight."},
 	{queue.ErrOverLimit, overLimit, fmt.Sprintf("Too many messages of this queue are in flight: the limit is %d. Delete messages, or wait for their visibility timeouts to end.", queue.MaxInFlight)},
 	{runnel.ErrClosed, serviceUnavailable, "The server is shutting down."},
@@ -127,6 +131,7 @@ func failureOf(err error) (f *failure, known bool) {
 			text := s.text
 			if text == "" {
 				text = err.Error()
+				text = strings.ToUpper(text[:1]) + text[1:]
 			}
 			return &failure{s.kind, text}, true
 		}

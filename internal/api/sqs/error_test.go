@@ -20,11 +20,12 @@ func TestFailureOf(t *testing.T) {
 		kind *kind
 		text string
 	}{
-		{auth.ErrMissing, accessDenied, "no credentials"},
-		{auth.ErrMalformed, incompleteSignature, "malformed"},
-		{auth.ErrUnknownKey, unrecognizedClient, "unknown key"},
+		{auth.ErrMissing, missingAuthentication, "o credentials"},
+		{auth.ErrMalformed, incompleteSignature, "alformed"},
+		{auth.ErrUnknownKey, unrecognizedClient, "nknown key"},
 		{auth.ErrSignature, invalidSignature, "does not match"},
 		{auth.ErrExpired, invalidSignature, "expired"},
+		{auth.ErrSessionExpired, expiredToken, "ession expired"},
 		{queue.ErrNotInFlight, messageNotInflight, "isn't in flight"},
 		{queue.ErrOverLimit, overLimit, "the limit is 120000"},
 		{runnel.ErrClosed, serviceUnavailable, "shutting down"},

@@ -1,9 +1,12 @@
 package sqs
 
+import "errors"
+
 // GetQueueUrl
 //
 // Parameters: QueueName, QueueOwnerAWSAccountId. Only an admin may ask for the
-// queues of another account.
+// queues of another account; for others there are none, as at Amazon. All other
+// actions refuse the URL of such a queue with AccessDenied.
 //
 // The URL has the host of the request, or the server's public URL.
 
@@ -30,6 +33,9 @@ func (c *call) getQueueURL(in *getQueueURLInput) (out queueURLOutput, err error)
 	}
 
 	q, err := c.queueOf(in.QueueOwnerAWSAccountID, in.QueueName)
+	if f := (*failure)(nil); errors.As(err, &f) && f.kind == accessDenied {
+		err = queueDoesNotExist.says("The specified queue does not exist or you do not have access to it.")
+	}
 	if err != nil {
 		return out, err
 	}

@@ -296,7 +296,7 @@ func TestQuerySigned(t *testing.T) {
 			}
 		}
 	}
-	if _, text := e.post("/", "Action=Nonsense"); !strings.Contains(text, "<Code>AccessDenied</Code>") {
+	if _, text := e.post("/", "Action=Nonsense"); !strings.Contains(text, "<Code>MissingAuthenticationToken</Code>") {
 		t.Errorf("unsigned: got %s", text)
 	}
 }

@@ -166,6 +166,9 @@ func TestQueueURLs(t *testing.T) {
 		"https://sqs.eu-west-1.localhost.localstack.cloud:4566/000000000000/q",
 		"http://localhost:4566/queue/us-east-1/000000000000/q",
 		"http://us-east-1.queue.localhost:4566/000000000000/q?x=/000000000000/queue#/a/b",
+		"https://queue.amazonaws.com/000000000000/q",
+		"https://eu-west-1.queue.amazonaws.com/000000000000/q",
+		"https://sqs-fips.us-gov-west-1.amazonaws.com/000000000000/q",
 		"http://host/000000000000/q/",
 		"/000000000000/q",
 		"000000000000/q",
@@ -174,7 +177,7 @@ func TestQueueURLs(t *testing.T) {
 		"http://host/q",
 	}
 	for _, url := range urls {
-		e.ok("SendMessage", `{"MessageBody":"x","QueueUrl":"`+url+`"}`)
+		e.takes(t, "SendMessage", `{"MessageBody":"x","QueueUrl":"`+url+`"}`)
 	}
 	// The path of the request counts if the parameters name no queue.
 	for path, body := range map[string]string{
@@ -188,7 +191,7 @@ func TestQueueURLs(t *testing.T) {
 			t.Errorf("POST %s: %d %s", path, a.status, a.body)
 		}
 	}
-	if got, want := q.Depth().Visible, int64(len(urls)+3); got != want {
+	if got, want := q.Depth().Visible, int64(2*len(urls)+3); got != want {
 		t.Errorf("messages: got %d, want %d", got, want)
 	}
 }
