@@ -1,9 +1,13 @@
 package sqs_test
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -69,6 +73,65 @@ func FuzzRequest(f *testing.F) {
 		}
 		if (a.header.Get("x-amzn-query-error") != "") != (a.status != 200) {
 			t.Errorf("%s %q: status %d with error %q", action, body, a.status, a.header.Get("x-amzn-query-error"))
+		}
+	})
+}
+
+// handleOf is a receipt handle as a queue makes it, of any queue, message and
+// delivery.
+func handleOf(queue, n, nonce uint64) string {
+	b := []byte{1}
+	for _, v := range []uint64{queue, n, nonce} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// FuzzReceipt sends any text, and any well-formed handle, as a receipt handle:
+// it does nothing to a message that was received with another, whatever comes
+// it is no fault of ours, and no two texts are one handle.
+func FuzzReceipt(f *testing.F) {
+	e := newEnv(f, nil)
+	q := e.create("q", nil)
+	e.ok("SendMessage", `{"QueueUrl":"q","MessageBody":"x"}`)
+	given := e.ok("ReceiveMessage", `{"QueueUrl":"q","VisibilityTimeout":43200}`).field(f, "Messages", 0, "ReceiptHandle")
+	raw, err := base64.RawURLEncoding.DecodeString(given)
+	if err != nil {
+		f.Fatal(err)
+	}
+	id, n, nonce := binary.BigEndian.Uint64(raw[1:]), binary.BigEndian.Uint64(raw[9:]), binary.BigEndian.Uint64(raw[17:])
+	if got := handleOf(id, n, nonce); got != given {
+		f.Fatalf("the handle %s is not made as %s", given, got)
+	}
+	f.Add(given, id, n, nonce^1)
+	f.Add("", id, n+1, nonce)
+	f.Add("garbage", id+1, n, nonce)
+	f.Add(given[:38]+"=", id, n-1, uint64(0))
+	f.Add(given+"A", uint64(0), uint64(0), uint64(0))
+	f.Add(strings.ToLower(given), ^uint64(0), ^uint64(0), ^uint64(0))
+	f.Fuzz(func(t *testing.T, text string, id, n, nonce uint64) {
+		for _, handle := range []string{text, handleOf(id, n, nonce)} {
+			if r, err := queue.ParseReceipt(handle); err == nil && r.String() != handle {
+				t.Errorf("%q is another text for %s", handle, r)
+			}
+			if handle == given {
+				continue
+			}
+			for _, form := range []string{"Action=DeleteMessage", "Action=ChangeMessageVisibility&VisibilityTimeout=0"} {
+				body := form + "&ReceiptHandle=" + url.QueryEscape(handle)
+				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/000000000000/q", strings.NewReader(body))
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				w := httptest.NewRecorder()
+				e.door.ServeHTTP(w, r)
+				status, answer := xmlAnswer(t, answer{w.Code, w.Header(), w.Body.String()})
+				if status >= 500 {
+					t.Errorf("%s: %d %s", body, status, answer)
+				}
+			}
+		}
+		if d := q.Depth(); d != (queue.Depth{InFlight: 1}) {
+			t.Errorf("%q and %d, %d, %d changed the queue: %+v", text, id, n, nonce, d)
 		}
 	})
 }
