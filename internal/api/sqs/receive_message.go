@@ -26,11 +26,10 @@ import (
 //
 // Differences: with a backlog it always returns MaxNumberOfMessages, of all
 // there are (Amazon asks a part of its servers in a short poll). SenderId is
-// the 12-digit id of the account that sent. The ApproximateReceiveCount of a
-// dead letter begins anew, at Amazon it goes on. What a flow stored and is not
-// UTF-8, or what XML cannot hold where the answer is XML, is returned with U+FFFD
-// in its place, and the MD5 is of that. ReceiveRequestAttemptId is for FIFO queues:
-// see fifo.go.
+// the 12-digit id of the account that sent. What a flow stored and is not UTF-8,
+// or what XML cannot hold where the answer is XML, is returned with U+FFFD in its
+// place, and the MD5 is of that. ReceiveRequestAttemptId is for FIFO queues: see
+// fifo.go.
 
 const maxReceived = 10
 

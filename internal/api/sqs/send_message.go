@@ -12,8 +12,8 @@ import (
 //
 // Parameters: QueueUrl, MessageBody, DelaySeconds (0 to 900; 0 overrides the
 // delay of the queue), MessageAttributes (at most 10), MessageSystemAttributes
-// (AWSTraceHeader), MessageGroupId (1 to 128 characters; kept and returned, no
-// effect on a standard queue yet).
+// (AWSTraceHeader, which does not count for the size), MessageGroupId (1 to 128
+// characters; on a standard queue it makes the queue fair).
 //
 // Body and attributes have at most the MaximumMessageSize of the queue, 1 MiB
 // or less. The message is on disk when the call returns.
