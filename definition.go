@@ -123,6 +123,8 @@ type Queue struct {
 	// DeadLetter is where SQS clients' messages go, and those of flows that
 	// have no dead_letter of their own.
 	DeadLetter *QueueDeadLetter `json:"dead_letter,omitempty"`
+	// Paused says whether receives find nothing. nil: it stays as it is.
+	Paused *bool `json:"paused,omitempty"`
 }
 
 // QueueDeadLetter names a dead-letter queue. MaxReceives (1 to 1000, default

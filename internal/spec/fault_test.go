@@ -64,7 +64,7 @@ f:4: server.url: the environment variable NO is not set`},
 f:5: flows.x.form: there is no such key, did you mean from?
 f:7: flows.x.retry.atempts: there is no such key: the keys are max_attempts, initial, max
 f:7: flows.x.retry.jitter: there is no such key: the keys are max_attempts, initial, max`},
-		{"a name is a key", "queues:\n  a:\n    name: b\n", "f:3: queues.a.name: there is no such key: the keys are visibility_timeout, delay, retention, receive_wait, max_message, dead_letter"},
+		{"a name is a key", "queues:\n  a:\n    name: b\n", "f:3: queues.a.name: there is no such key: the keys are visibility_timeout, delay, retention, receive_wait, max_message, dead_letter, paused"},
 
 		// Types.
 		{"types", head + `flows:

@@ -130,6 +130,7 @@ type QueueDefinition struct {
 	ReceiveWait       *Duration             `json:"receive_wait,omitempty" doc:"To 20s. Default 0s."`
 	MaxMessage        int64                 `json:"max_message,omitempty" doc:"The largest message in bytes, 1 KiB to 1 MiB. Default 1 MiB."`
 	DeadLetter        *QueueDeadLetterPlace `json:"dead_letter,omitempty"`
+	Paused            *bool                 `json:"paused,omitempty" doc:"Whether receives find nothing. Left out: it stays as it is."`
 }
 
 // QueueDeadLetterPlace is a runnel.QueueDeadLetter in JSON.
@@ -143,6 +144,7 @@ func NewQueueDefinition(q runnel.Queue) QueueDefinition {
 	d := QueueDefinition{
 		Name: q.Name, VisibilityTimeout: (*Duration)(q.VisibilityTimeout), Delay: (*Duration)(q.Delay),
 		Retention: (*Duration)(q.Retention), ReceiveWait: (*Duration)(q.ReceiveWait), MaxMessage: int64(q.MaxMessage),
+		Paused: q.Paused,
 	}
 	if q.DeadLetter != nil {
 		d.DeadLetter = &QueueDeadLetterPlace{Queue: q.DeadLetter.Queue, MaxReceives: q.DeadLetter.MaxReceives}
@@ -155,6 +157,7 @@ func (d QueueDefinition) Queue() runnel.Queue {
 	q := runnel.Queue{
 		Name: d.Name, VisibilityTimeout: (*time.Duration)(d.VisibilityTimeout), Delay: (*time.Duration)(d.Delay),
 		Retention: (*time.Duration)(d.Retention), ReceiveWait: (*time.Duration)(d.ReceiveWait), MaxMessage: runnel.Size(d.MaxMessage),
+		Paused: d.Paused,
 	}
 	if d.DeadLetter != nil {
 		q.DeadLetter = &runnel.QueueDeadLetter{Queue: d.DeadLetter.Queue, MaxReceives: d.DeadLetter.MaxReceives}
