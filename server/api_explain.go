@@ -52,6 +52,13 @@ func (a flowAPI) Explain(_ context.Context, account, name string) (admin.Explana
 		out.Reasons = slices.DeleteFunc(out.Reasons, func(r admin.Reason) bool { return r.Code == "empty" })
 	}
 	out.State, out.Summary = summary(state, stats, backlog, out.Reasons)
+	if q, err := a.flows.source(f.record()); err == nil && state == "running" {
+		if s, _ := q.Settings(); s.Paused {
+			text := fmt.Sprintf("the queue %[1]s is paused: runnel queue resume %[1]s", q.Name().Queue)
+			out.Reasons = append(out.Reasons, admin.Reason{Code: "paused", Count: backlog.Visible, Text: text})
+			out.State, out.Summary = "paused", waits(backlog.Visible)+" in the source; "+text
+		}
+	}
 	return out, nil
 }
 

@@ -127,6 +127,19 @@ func (a queueAPI) guard(ctx context.Context, name queue.Name, remove bool) error
 	return nil
 }
 
+// Pause implements admin.QueueChanges. As with flows, it is allowed to everybody
+// who may use the queue, also where a file owns it.
+func (a queueAPI) Pause(ctx context.Context, account, name string, paused bool) (admin.Queue, error) {
+	q, err := a.queues.Queue(queue.Name{Account: account, Queue: name})
+	if err != nil {
+		return admin.Queue{}, err
+	}
+	if err := q.Pause(paused); err != nil {
+		return admin.Queue{}, err
+	}
+	return a.Find(ctx, account, name)
+}
+
 // Send implements admin.QueueChanges.
 func (a queueAPI) Send(_ context.Context, account, name string, ms []runnel.Message) ([]runnel.MessageID, error) {
 	q, err := a.queues.Queue(queue.Name{Account: account, Queue: name})

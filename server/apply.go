@@ -285,10 +285,13 @@ func putQueue(queues *queue.Set, name queue.Name, q runnel.Queue) (action string
 }
 
 // declared returns the settings of a declared queue. Attributes and tags, which
-// cannot be declared, stay.
+// cannot be declared, stay; so does a pause about which nothing is said.
 func declared(q runnel.Queue, now queue.Settings) queue.Settings {
 	s := queue.Defaults()
-	s.Kept, s.Tags = now.Kept, now.Tags
+	s.Kept, s.Tags, s.Paused = now.Kept, now.Tags, now.Paused
+	if q.Paused != nil {
+		s.Paused = *q.Paused
+	}
 	if q.VisibilityTimeout != nil {
 		s.VisibilityTimeout = *q.VisibilityTimeout
 	}

@@ -54,6 +54,13 @@ func storeMetric(kind prometheus.ValueType, name, help string, value func(store.
 	return metric[store.Stats]{prometheus.NewDesc("runnel_store_"+name, help, nil, nil), kind, value}
 }
 
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 const (
 	counter = prometheus.CounterValue
 	gauge   = prometheus.GaugeValue
@@ -67,6 +74,7 @@ var (
 
 	queueMetrics = []metric[queue.Stats]{
 		queueMetric(gauge, "receivers", "Receives that wait for a message.", func(s queue.Stats) float64 { return float64(s.Receivers) }),
+		queueMetric(gauge, "paused", "1 while receives find nothing since the queue is paused, else 0.", func(s queue.Stats) float64 { return oneIf(s.Paused) }),
 		queueMetric(gauge, "cached_bytes", "Bytes of waiting messages in memory.", func(s queue.Stats) float64 { return float64(s.Cached) }),
 		queueMetric(counter, "sent_total", "Messages that were stored.", func(s queue.Stats) float64 { return float64(s.Sent) }),
 		queueMetric(counter, "received_total", "Deliveries.", func(s queue.Stats) float64 { return float64(s.Received) }),
@@ -88,10 +96,7 @@ var (
 		storeMetric(gauge, "memtable_bytes", "Bytes of memtables in memory.", func(s store.Stats) float64 { return float64(s.MemTableBytes) }),
 		storeMetric(gauge, "cache_bytes", "Bytes of the block cache in memory.", func(s store.Stats) float64 { return float64(s.CacheBytes) }),
 		storeMetric(gauge, "no_room", "1 while the disk has less free space than the reserve and sends are refused, else 0.", func(s store.Stats) float64 {
-			if s.NoRoom {
-				return 1
-			}
-			return 0
+			return oneIf(s.NoRoom)
 		}),
 	}
 

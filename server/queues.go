@@ -33,8 +33,8 @@ func describeQueue(q *queue.Queue) admin.Queue {
 	return admin.Queue{
 		Account: st.Name.Account, Name: st.Name.Queue,
 		Visible: st.Depth.Visible, InFlight: st.Depth.InFlight, Delayed: st.Depth.Delayed,
-		Settings: settingsOf(settings),
-		Created:  q.Created(), Modified: modified,
+		Paused: settings.Paused, Settings: settingsOf(settings),
+		Created: q.Created(), Modified: modified,
 		Stats: admin.QueueStats{
 			Sent: st.Sent, Received: st.Received, Deleted: st.Deleted,
 			Expired: st.Expired, DeadLettered: st.DeadLettered, Receivers: st.Receivers,

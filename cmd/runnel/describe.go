@@ -171,6 +171,9 @@ func describeQueue(raw json.RawMessage) (*sheet, error) {
 	s.line("queue", q.Name)
 	s.line("account", q.Account)
 	s.line("file", q.OwnerFile)
+	if q.Paused {
+		s.line("state", "paused: receives find nothing until runnel queue resume "+q.Name)
+	}
 	s.line("messages", fmt.Sprintf("%d visible, %d in flight, %d delayed", q.Visible, q.InFlight, q.Delayed))
 	s.line("so far", fmt.Sprintf("%d sent, %d received, %d deleted, %d expired, %d dead-lettered",
 		q.Stats.Sent, q.Stats.Received, q.Stats.Deleted, more.Stats.Expired, more.Stats.DeadLettered))

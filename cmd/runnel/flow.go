@@ -36,35 +36,14 @@ handled, retried and dead(-lettered) count since the flow started.`,
 
 // newFlowPauseCommand makes pause, or resume.
 func newFlowPauseCommand(pause bool) *cobra.Command {
-	use, done, short := "pause", "paused", "Let a flow take no more messages"
-	long := `Let a flow take no more messages. Calls that have begun end as usual; messages
-wait in their queue. It stays paused until runnel flow resume, across restarts
-of the server too.`
 	if !pause {
-		use, done, short = "resume", "resumed", "Let a paused flow go on"
-		long = "Let a paused flow go on. On one that is not paused it has no effect."
+		return newPauseCommand(flowKind, "resume", "resumed", "resize-images", "Let a paused flow go on",
+			"Let a paused flow go on. On one that is not paused it has no effect.")
 	}
-	cmd := &cobra.Command{
-		Use: use + " NAME", Short: short, Long: long, Example: "  runnel flow " + use + " resize-images", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := newClient(cmd)
-			if err != nil {
-				return err
-			}
-			ctx := cmd.Context()
-			path, err := c.path(ctx, flowKind, args[0])
-			if err != nil {
-				return err
-			}
-			if err := c.do(ctx, "POST", path+"/"+use, nil, nil); err != nil {
-				return c.suggest(ctx, flowKind, args[0], err)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s flow %s\n", done, args[0])
-			return err
-		},
-	}
-	addClientFlags(cmd)
-	return cmd
+	return newPauseCommand(flowKind, "pause", "paused", "resize-images", "Let a flow take no more messages",
+		`Let a flow take no more messages. Calls that have begun end as usual; messages
+wait in their queue. It stays paused until runnel flow resume, across restarts
+of the server too.`)
 }
 
 func newFlowExplainCommand() *cobra.Command {

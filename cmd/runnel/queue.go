@@ -21,9 +21,10 @@ import (
 func newQueueCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
-		Short: "List queues, look into one, empty one",
+		Short: "List queues, look into one, pause one, empty one",
 	}
-	cmd.AddCommand(newQueueLsCommand(), newQueuePeekCommand(), newQueuePurgeCommand())
+	cmd.AddCommand(newQueueLsCommand(), newQueuePeekCommand(), newQueuePurgeCommand(),
+		newQueuePauseCommand(true), newQueuePauseCommand(false))
 	return cmd
 }
 
@@ -34,6 +35,7 @@ type queueInfo struct {
 	Visible  int64  `json:"visible"`
 	InFlight int64  `json:"in_flight"`
 	Delayed  int64  `json:"delayed"`
+	Paused   bool   `json:"paused"`
 	Stats    struct {
 		Sent     uint64 `json:"sent"`
 		Received uint64 `json:"received"`
@@ -85,7 +87,11 @@ func writeQueues(out io.Writer, queues []json.RawMessage) error {
 		if err := json.Unmarshal(text, &q); err != nil {
 			return fmt.Errorf("read the answer: %w", err)
 		}
-		fmt.Fprintf(tw, "%d\t%d\t%d\t%d\t%d\t%d\t  %s\n", q.Visible, q.InFlight, q.Delayed, q.Stats.Sent, q.Stats.Received, q.Stats.Deleted, q.Name)
+		name := q.Name
+		if q.Paused {
+			name += " (paused)"
+		}
+		fmt.Fprintf(tw, "%d\t%d\t%d\t%d\t%d\t%d\t  %s\n", q.Visible, q.InFlight, q.Delayed, q.Stats.Sent, q.Stats.Received, q.Stats.Deleted, name)
 	}
 	if err := tw.Flush(); err != nil {
 		return err

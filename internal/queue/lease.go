@@ -208,8 +208,11 @@ type waiter struct {
 }
 
 // wake lets up to n waiting receives look again, those first that came first.
-// Caller holds mu.
+// On a paused queue they wait on: its end wakes all. Caller holds mu.
 func (q *Queue) wake(n int) {
+	if q.settings.Paused && q.ended == nil {
+		return
+	}
 	for ; n > 0 && len(q.waiters) > 0; n-- {
 		w := q.waiters[0]
 		q.waiters[0] = nil

@@ -174,7 +174,11 @@ func (q *Queue) Configure(f func(*Settings) error) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	paused := q.settings.Paused
 	q.settings, q.modified = next, doc.Modified
+	if paused && !next.Paused {
+		q.wake(len(q.waiters))
+	}
 	return nil
 }
 
@@ -239,6 +243,7 @@ type Stats struct {
 	Cached int
 	// Receivers wait for a message.
 	Receivers int
+	Paused    bool
 
 	Sent, Received, Deleted, Expired, DeadLettered uint64
 }
@@ -252,6 +257,7 @@ func (q *Queue) Stats() Stats {
 		Depth:     Depth{Visible: q.total - q.inFlight - q.delayed, InFlight: q.inFlight, Delayed: q.delayed},
 		Cached:    q.cachedBytes(),
 		Receivers: len(q.waiters),
+		Paused:    q.settings.Paused,
 		Sent:      q.stats.sent, Received: q.stats.received, Deleted: q.stats.deleted,
 		Expired: q.stats.expired, DeadLettered: q.stats.deadLettered,
 	}

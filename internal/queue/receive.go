@@ -47,7 +47,7 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 			q.mu.Unlock()
 			return nil, err
 		}
-		if q.starved() { // the backlog goes on, on disk
+		if q.hungry() { // the backlog goes on, on disk
 			q.mu.Unlock()
 			if err := q.refill(); err != nil {
 				q.mu.Lock()
@@ -73,7 +73,7 @@ func (q *Queue) receive(ctx context.Context, lim runnel.Limits, owner *source) (
 			}
 			continue
 		}
-		if p.empty() && q.starved() {
+		if p.empty() && q.hungry() {
 			q.mu.Unlock()
 			continue // all in the window had expired
 		}
@@ -173,6 +173,9 @@ func (p *picked) empty() bool { return len(p.lent)+len(p.dead) == 0 }
 // and enqueues what must become durable of that. Caller holds mu.
 func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 	p := picked{owner: owner}
+	if q.settings.Paused {
+		return p, nil
+	}
 	client := owner == nil
 	if client && q.inFlight >= q.set.limits.inFlight {
 		if q.groups != nil {

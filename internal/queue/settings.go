@@ -47,6 +47,8 @@ type Settings struct {
 	// FIFO makes the queue keep order; its name then ends in ".fifo", and no
 	// other may. It cannot be given or taken later, only its fields change.
 	FIFO *FIFO `json:"fifo,omitempty"`
+	// Paused: receives find nothing; see Queue.Pause.
+	Paused bool `json:"paused,omitempty"`
 	// Kept are attributes that a door accepts and returns, and that have no
 	// effect here (Policy, KmsMasterKeyId ...).
 	Kept map[string]string `json:"kept,omitempty"`

@@ -67,6 +67,17 @@ func (c *changes) Delete(_ context.Context, account, name string, force bool) er
 	return nil
 }
 
+func (c *changes) Pause(_ context.Context, account, name string, paused bool) (admin.Queue, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q, err := c.find(account, name)
+	if err != nil {
+		return admin.Queue{}, err
+	}
+	q.Paused = paused
+	return q, nil
+}
+
 // Send stores messages, but for those that say "refuse".
 func (c *changes) Send(_ context.Context, account, queue string, ms []runnel.Message) ([]runnel.MessageID, error) {
 	c.mu.Lock()

@@ -34,6 +34,10 @@ type QueueChanges interface {
 	// Delete removes a queue. It is CodeConflict if it holds messages and
 	// force is not set, if a flow uses it, or if a spec file owns it.
 	Delete(ctx context.Context, account, name string, force bool) error
+	// Pause has receives find nothing, or end that. It is allowed where a spec
+	// file owns the queue, and remembered across restarts; pausing twice is
+	// pausing once.
+	Pause(ctx context.Context, account, name string, paused bool) (Queue, error)
 	// Send stores messages and returns their ids, in their order. A
 	// *runnel.SendError says which were not stored; all others were.
 	Send(ctx context.Context, account, queue string, ms []runnel.Message) ([]runnel.MessageID, error)
@@ -49,6 +53,7 @@ type Queue struct {
 	Delayed  int64 `json:"delayed"`
 
 	Settings  Settings  `json:"settings"`
+	Paused    bool      `json:"paused" doc:"Receives find nothing, until the queue is resumed."`
 	OwnerFile string    `json:"owner_file" doc:"The spec file that owns the queue; only an apply of it changes the queue. Empty: none."`
 	Created   time.Time `json:"created"`
 	Modified  time.Time `json:"modified"`
@@ -164,6 +169,25 @@ func (d *Door) deleteQueue(ctx context.Context, caller auth.Caller, in *deleteQu
 		return nil, fmt.Errorf("delete queue: %w", err)
 	}
 	return nil, nil //nolint:nilnil // 204
+}
+
+func (d *Door) pauseQueue(ctx context.Context, caller auth.Caller, in *QueuePath) (*queueAnswer, error) {
+	return d.setPaused(ctx, caller, in.Queue, true)
+}
+
+func (d *Door) resumeQueue(ctx context.Context, caller auth.Caller, in *QueuePath) (*queueAnswer, error) {
+	return d.setPaused(ctx, caller, in.Queue, false)
+}
+
+func (d *Door) setPaused(ctx context.Context, caller auth.Caller, name string, paused bool) (*queueAnswer, error) {
+	if d.QueueChanges == nil {
+		return nil, unsupported("way to change queues")
+	}
+	q, err := d.QueueChanges.Pause(ctx, caller.Account, name, paused)
+	if err != nil {
+		return nil, fmt.Errorf("pause queue: %w", err)
+	}
+	return &queueAnswer{q}, nil
 }
 
 func (d *Door) purge(_ context.Context, caller auth.Caller, in *QueuePath) (*struct{}, error) {
