@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
@@ -86,6 +87,42 @@ func (a queues) Peek(account, name string, position int64, most int) (ms []admin
 			return ms, false, nil
 		}
 	}
+}
+
+// Bounds of what is read for one page of a search.
+const (
+	searchLooked = 50_000
+	searchTime   = time.Second
+)
+
+func (a queues) Search(ctx context.Context, account, name string, position int64, s *admin.Search, most int) (admin.SearchPage, error) {
+	q, err := a.set.Queue(queue.Name{Account: account, Queue: name})
+	if err != nil {
+		return admin.SearchPage{}, err
+	}
+	return search(ctx, q, position, s, queue.SearchLimits{Messages: most})
+}
+
+// search looks for messages within the bounds of one page.
+func search(ctx context.Context, q *queue.Queue, position int64, s *admin.Search, lim queue.SearchLimits) (admin.SearchPage, error) {
+	want := queue.Search{IDs: s.IDs, Body: s.Body, IgnoreCase: s.IgnoreCase, Key: s.Key, States: s.States}
+	for _, text := range s.Attributes {
+		a, err := queue.ParseAttributeSearch(text)
+		if err != nil {
+			return admin.SearchPage{}, err
+		}
+		want.Attributes = append(want.Attributes, a)
+	}
+	lim.Bytes, lim.Looked, lim.Time = peekBytes, searchLooked, searchTime
+	found, err := q.Search(ctx, position, &want, lim)
+	if err != nil {
+		return admin.SearchPage{}, err
+	}
+	page := admin.SearchPage{More: found.More, Last: found.Next - 1, End: found.End}
+	for _, p := range found.Messages {
+		page.Messages = append(page.Messages, messageOf(p))
+	}
+	return page, nil
 }
 
 func messageOf(p queue.Peeked) admin.Message {

@@ -97,6 +97,22 @@ func (q *queues) Peek(account, queue string, position int64, most int) (ms []adm
 	return ms, false, nil
 }
 
+// Search finds messages by their positions: a body of a search is one.
+func (q *queues) Search(_ context.Context, account, queue string, position int64, s *admin.Search, most int) (page admin.SearchPage, err error) {
+	if s.Body == "nothing yet" {
+		return admin.SearchPage{More: true, Last: 500}, nil
+	}
+	ms, more, err := q.Peek(account, queue, position, most)
+	if s.Body != "" {
+		ms = slices.DeleteFunc(ms, func(m admin.Message) bool { return fmt.Sprint(m.Position) != s.Body })
+	}
+	page = admin.SearchPage{Messages: ms, More: more}
+	if more && len(ms) > 0 {
+		page.Last = ms[len(ms)-1].Position
+	}
+	return page, err
+}
+
 // deadLetters are in the queue images-dead. It returns few of them at once.
 const deadLetters = 2500
 
@@ -250,6 +266,11 @@ func TestAnswers(t *testing.T) {
 		{"peek limit of none", "GET", "/api/v1/queues/images/messages?limit=0", standardKey, 400, `"code":"invalid"`},
 		{"peek after words", "GET", "/api/v1/queues/images/messages?after=x", standardKey, 400, `"code":"invalid"`},
 		{"peek after the last number", "GET", "/api/v1/queues/images/messages?after=9223372036854775807", standardKey, 400, `"code":"invalid"`},
+		{"search", "GET", "/api/v1/queues/images/messages?body=3&ignore_case=true&attribute=a&attribute=b%3D1&state=visible&state=in_flight", standardKey, 200, `{"messages":[{"position":3,`},
+		{"search that goes on", "GET", "/api/v1/queues/images/messages?body=nothing+yet", standardKey, 200, `{"messages":[],"next":500}`},
+		{"search no state", "GET", "/api/v1/queues/images/messages?state=lost", standardKey, 400, `"message":"state=lost: want visible, in_flight or delayed"`},
+		{"search no attribute", "GET", "/api/v1/queues/images/messages?attribute=%3Dv", standardKey, 400, `"message":"attribute==v: want NAME, or NAME=VALUE"`},
+		{"search perhaps", "GET", "/api/v1/queues/images/messages?ignore_case=perhaps", standardKey, 400, `"message":"ignore_case=perhaps: `},
 		{"purge", "POST", "/api/v1/queues/images/purge", standardKey, 204, ``},
 		{"purge again", "POST", "/api/v1/queues/images/purge", standardKey, 429, `"code":"limit"`},
 		{"fault of ours", "POST", "/api/v1/queues/broken/purge", standardKey, 500, `{"error":{"code":"internal","message":"internal error: the server's log says more"}}`},

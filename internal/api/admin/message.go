@@ -123,22 +123,31 @@ type PeekParams struct {
 	Limit limit    `query:"limit" doc:"How many messages at most."`
 }
 
+type peekInput struct {
+	PeekParams
+	SearchParams
+}
+
 type peekAnswer struct {
 	Body struct {
 		Messages []Message `json:"messages"`
-		Next     *int64    `json:"next,omitempty" doc:"What after should be to see more. Left out if there was no more."`
+		Next     *int64    `json:"next,omitempty" doc:"What after should be to see more. Left out if there was no more. A search may answer with few messages, or none, and a next."`
 	}
 }
 
-func (d *Door) peek(_ context.Context, caller auth.Caller, in *PeekParams) (*peekAnswer, error) {
-	ms, more, err := d.Queues.Peek(caller.Account, in.Queue, in.After.from, in.Limit.orDefault())
+func (d *Door) peek(ctx context.Context, caller auth.Caller, in *peekInput) (*peekAnswer, error) {
+	search, err := in.search()
+	if err != nil {
+		return nil, err
+	}
+	page, err := d.Queues.Search(ctx, caller.Account, in.Queue, in.After.from, search, in.Limit.orDefault())
 	if err != nil {
 		return nil, fmt.Errorf("peek: %w", err)
 	}
 	out := new(peekAnswer)
-	out.Body.Messages = filled(ms)
-	if more && len(ms) > 0 {
-		out.Body.Next = &ms[len(ms)-1].Position
+	out.Body.Messages = filled(page.Messages)
+	if page.More {
+		out.Body.Next = &page.Last
 	}
 	return out, nil
 }

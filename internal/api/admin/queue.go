@@ -18,6 +18,9 @@ type Queues interface {
 	// whether there are more. It may return fewer than there are, but not
 	// none, and changes nothing.
 	Peek(account, queue string, position int64, most int) (ms []Message, more bool, err error)
+	// Search is Peek for what fits. A page may have fewer messages than there
+	// are, or none, and more.
+	Search(ctx context.Context, account, queue string, position int64, s *Search, most int) (SearchPage, error)
 	// Purge removes all messages. Again within 60 s it is CodeLimit.
 	Purge(account, queue string) error
 }
