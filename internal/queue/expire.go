@@ -61,7 +61,7 @@ func (q *Queue) expireAll(ctx context.Context) error {
 			}
 			q.expire(&b, q.takeFirst())
 		}
-		var load []reading
+		var load []unread
 		if q.groups != nil {
 			load = q.expireGroups(&b, oldest)
 		} else {

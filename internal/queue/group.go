@@ -279,7 +279,7 @@ func (q *Queue) nextOfGroups(p *picked) (*lease, []byte) {
 				return q.take(g)
 			}
 			if p.fromGroup+p.ofGroup == 0 {
-				p.load = reading{&g.line, g}
+				p.load = unread{&g.line, g}
 				return nil, nil
 			}
 		}

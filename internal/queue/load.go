@@ -9,9 +9,9 @@ import (
 // loadBytes bounds the records that one load of a group keeps.
 const loadBytes = 256 << 10
 
-// reading is a line whose next messages must be read: only their numbers are in
+// unread is a line whose next messages must be read: only their numbers are in
 // memory.
-type reading struct {
+type unread struct {
 	line  *line
 	group *group // whose line it is; nil for a tenant's
 }
@@ -19,7 +19,7 @@ type reading struct {
 // load1 reads the next messages of a line. Caller does not hold mu. It reads
 // without mu; that a number is still in the line afterwards says that its message
 // is there.
-func (q *Queue) load1(r reading) error {
+func (q *Queue) load1(r unread) error {
 	l := r.line
 	q.mu.Lock()
 	if c := l.loading; c != nil {
@@ -115,7 +115,7 @@ const loadAtOnce = 16
 // expireGroups is the part of expireAll for the lines of a FIFO queue: the
 // messages behind one in flight expire, too. It returns what must be read to know
 // whether its first message has expired. Caller holds mu.
-func (q *Queue) expireGroups(b *store.Batch, oldest int64) (load []reading) {
+func (q *Queue) expireGroups(b *store.Batch, oldest int64) (load []unread) {
 	for _, g := range q.groups.byKey {
 		for b.Len() < expireBatch {
 			n, record, ok := g.first()
@@ -124,7 +124,7 @@ func (q *Queue) expireGroups(b *store.Batch, oldest int64) (load []reading) {
 			}
 			if record == nil {
 				if g.mayHaveExpired(oldest) && len(load) < loadAtOnce {
-					load = append(load, reading{&g.line, g})
+					load = append(load, unread{&g.line, g})
 				}
 				break
 			}

@@ -81,7 +81,7 @@ func (q *Queue) find(n uint64) (found, error) {
 			return amongReturned, nil
 		}
 	}
-	if _, ok := q.window.find(n); ok || q.asideHas(n) != nil {
+	if q.atHand(n) {
 		return inWindow, nil
 	}
 	if n >= max(q.cursor, q.trimmed) && n < q.tail {

@@ -152,7 +152,7 @@ type picked struct {
 	dead  []lease      // over the redrive limit, in flight with nobody
 	batch *store.Batch // marks of what a client received, removals of what expired; or nil
 
-	load reading // what must be read first
+	load unread // what must be read first
 
 	// Of a FIFO queue:
 	group              *group // that is taken from

@@ -239,17 +239,12 @@ func (q *Queue) states(found []Peeked) []Peeked {
 			if l.state != returned {
 				p.Until = wall.Add(time.Duration(l.due - now))
 			}
-		} else if n < q.trimmed || n < q.cursor && q.groups == nil && !q.inWindow(n) {
+		} else if n < q.trimmed || n < q.cursor && q.groups == nil && !q.atHand(n) {
 			continue
 		}
 		out = append(out, *p)
 	}
 	return out
-}
-
-func (q *Queue) inWindow(n uint64) bool {
-	_, ok := q.window.find(n)
-	return ok
 }
 
 // matcher is a Search made ready.

@@ -250,7 +250,7 @@ func (q *Queue) takeAside(p *picked, t *tenant) (*lease, []byte) {
 	}
 	if record == nil {
 		if p.empty() {
-			p.load = reading{line: &t.line}
+			p.load = unread{line: &t.line}
 		}
 		return nil, nil
 	}
@@ -303,10 +303,17 @@ func (q *Queue) asideHas(n uint64) *tenant {
 	return nil
 }
 
+// atHand says whether message n of a standard queue waits in the window or is
+// set aside, and has no lease. Caller holds mu.
+func (q *Queue) atHand(n uint64) bool {
+	_, ok := q.window.find(n)
+	return ok || q.asideHas(n) != nil
+}
+
 // expireAside is the part of expireAll for what tenants have aside. It returns
 // what must be read to know whether its first message has expired. Caller holds
 // mu.
-func (q *Queue) expireAside(b *store.Batch, oldest int64) (load []reading) {
+func (q *Queue) expireAside(b *store.Batch, oldest int64) (load []unread) {
 	aside := q.tenants.setAside()
 	for i := len(aside) - 1; i >= 0; i-- { // who leaves is replaced by the last
 		t := aside[i]
@@ -317,7 +324,7 @@ func (q *Queue) expireAside(b *store.Batch, oldest int64) (load []reading) {
 			}
 			if record == nil {
 				if t.mayHaveExpired(oldest) && len(load) < loadAtOnce {
-					load = append(load, reading{line: &t.line})
+					load = append(load, unread{line: &t.line})
 				}
 				break
 			}
