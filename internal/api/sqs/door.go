@@ -46,6 +46,10 @@ type Config struct {
 	// is removed: what a spec file declares, or a flow uses, is not to be
 	// changed by any client. Its error is the answer. Default: all may be.
 	Guard func(ctx context.Context, queue queue.Name, remove bool) error
+	// FirstUse is asked for a queue that does not exist when a client asks for
+	// its URL or attributes, sends to it or receives from it. It may make the
+	// queue, or return an error with runnel.CodeNotFound, as it is by default.
+	FirstUse func(ctx context.Context, queue queue.Name) (*queue.Queue, error)
 	// Log gets one line per request that failed by our fault. Default
 	// slog.Default.
 	Log *slog.Logger
@@ -62,6 +66,7 @@ type Door struct {
 	region    string
 	publicURL string
 	guard     func(ctx context.Context, queue queue.Name, remove bool) error
+	firstUse  func(ctx context.Context, queue queue.Name) (*queue.Queue, error)
 	log       *slog.Logger
 	calls     sync.Pool // of *call
 }
@@ -70,10 +75,13 @@ type Door struct {
 func New(c Config) *Door {
 	d := &Door{
 		queues: c.Queues, auth: c.Auth, accounts: c.Accounts, region: c.Region,
-		publicURL: strings.TrimRight(c.PublicURL, "/"), guard: c.Guard, log: c.Log,
+		publicURL: strings.TrimRight(c.PublicURL, "/"), guard: c.Guard, firstUse: c.FirstUse, log: c.Log,
 	}
 	if d.guard == nil {
 		d.guard = func(context.Context, queue.Name, bool) error { return nil }
+	}
+	if d.firstUse == nil {
+		d.firstUse = func(_ context.Context, name queue.Name) (*queue.Queue, error) { return d.queues.Queue(name) }
 	}
 	if d.region == "" {
 		d.region = "us-east-1"

@@ -33,7 +33,7 @@ func (out getQueueAttributesOutput) encode(e *encoder) {
 }
 
 func (c *call) getQueueAttributes(in *getQueueAttributesInput) (out getQueueAttributesOutput, err error) {
-	q, err := c.queueAt(in.QueueURL)
+	q, err := c.useAt(in.QueueURL)
 	if err != nil {
 		return out, err
 	}

@@ -32,7 +32,7 @@ func (c *call) getQueueURL(in *getQueueURLInput) (out queueURLOutput, err error)
 		return out, invalidParameterValue.says("Value for parameter QueueName is invalid. Reason: Must specify a queue name.")
 	}
 
-	q, err := c.queueOf(in.QueueOwnerAWSAccountID, in.QueueName)
+	q, err := c.useOf(in.QueueOwnerAWSAccountID, in.QueueName)
 	if f := (*failure)(nil); errors.As(err, &f) && f.kind == accessDenied {
 		err = queueDoesNotExist.says("The specified queue does not exist or you do not have access to it.")
 	}

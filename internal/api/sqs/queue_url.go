@@ -22,23 +22,43 @@ type addressed struct {
 // queueAt finds the queue of a QueueUrl parameter; if that is empty, the one
 // at the path of the request.
 func (c *call) queueAt(url string) (addressed, error) {
-	if url == "" {
-		url = c.r.URL.Path
-	}
-	account, name := splitURL(url)
-	if name == "" {
-		return addressed{}, queueDoesNotExist.says(textNoQueue)
-	}
+	account, name := c.splitURL(url)
 	return c.queueOf(account, name)
 }
 
+// useAt is queueAt for actions that may be the first use of a queue.
+func (c *call) useAt(url string) (addressed, error) {
+	account, name := c.splitURL(url)
+	return c.useOf(account, name)
+}
+
+// splitURL is splitURL of a QueueUrl parameter, which may be empty.
+func (c *call) splitURL(url string) (account, name string) {
+	if url == "" {
+		url = c.r.URL.Path
+	}
+	return splitURL(url)
+}
+
 // queueOf finds a queue of an account, the caller's own if account is empty.
-func (c *call) queueOf(account, name string) (addressed, error) {
+func (c *call) queueOf(account, name string) (addressed, error) { return c.find(account, name, false) }
+
+// useOf is queueOf for actions that may be the first use of a queue.
+func (c *call) useOf(account, name string) (addressed, error) { return c.find(account, name, true) }
+
+func (c *call) find(account, name string, use bool) (addressed, error) {
+	if name == "" {
+		return addressed{}, queueDoesNotExist.says(textNoQueue)
+	}
 	accountName, accountID, err := c.account(account)
 	if err != nil {
 		return addressed{}, err
 	}
-	q, err := c.door.queues.Queue(queue.Name{Account: accountName, Queue: name})
+	full := queue.Name{Account: accountName, Queue: name}
+	q, err := c.door.queues.Queue(full)
+	if use && runnel.CodeOf(err) == runnel.CodeNotFound {
+		q, err = c.door.firstUse(c.r.Context(), full)
+	}
 	if err != nil {
 		return addressed{}, err
 	}

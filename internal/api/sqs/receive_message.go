@@ -219,7 +219,7 @@ func (in *receiveMessageInput) limits(settings queue.Settings) runnel.Limits {
 }
 
 func (c *call) receiveMessage(in *receiveMessageInput) (*receiveMessageOutput, error) {
-	q, err := c.queueAt(in.QueueURL)
+	q, err := c.useAt(in.QueueURL)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func (s *sent) encode(e *encoder) {
 type sendMessageOutput struct{ sent }
 
 func (c *call) sendMessage(in *sendMessageInput) (*sendMessageOutput, error) {
-	q, err := c.queueAt(in.QueueURL)
+	q, err := c.useAt(in.QueueURL)
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (out *sendMessageBatchOutput) encode(e *encoder) {
 }
 
 func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOutput, error) {
-	q, err := c.queueAt(in.QueueURL)
+	q, err := c.useAt(in.QueueURL)
 	if err != nil {
 		return nil, err
 	}
