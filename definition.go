@@ -104,32 +104,3 @@ func (f Function) Validate() error {
 	}
 	return v.err()
 }
-
-// Queue declares one of Runnel's own queues. Zero fields mean the defaults of
-// Amazon SQS; the tags are their names in a spec file.
-type Queue struct {
-	// Name: 1 to 80 letters, digits, hyphens and underscores.
-	Name string `json:"name"`
-	// VisibilityTimeout, to 12h. Default 30s.
-	VisibilityTimeout *time.Duration `json:"visibility_timeout,omitempty"`
-	// Delay, to 15m. Default 0s.
-	Delay *time.Duration `json:"delay,omitempty"`
-	// Retention, 1m to 14d. Default 4d.
-	Retention *time.Duration `json:"retention,omitempty"`
-	// ReceiveWait, to 20s. Default 0s.
-	ReceiveWait *time.Duration `json:"receive_wait,omitempty"`
-	// MaxMessage is the largest message, 1KiB to 1MiB. Default 1MiB.
-	MaxMessage Size `json:"max_message,omitempty"`
-	// DeadLetter is where SQS clients' messages go, and those of flows that
-	// have no dead_letter of their own.
-	DeadLetter *QueueDeadLetter `json:"dead_letter,omitempty"`
-	// Paused says whether receives find nothing. nil: it stays as it is.
-	Paused *bool `json:"paused,omitempty"`
-}
-
-// QueueDeadLetter names a dead-letter queue. MaxReceives (1 to 1000, default
-// 10) binds SQS clients only: a flow counts failures.
-type QueueDeadLetter struct {
-	Queue       string `json:"queue"`
-	MaxReceives int    `json:"max_receives,omitempty"`
-}

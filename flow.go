@@ -59,8 +59,7 @@ type Flow struct {
 	// Retry says how often and when a failed message is tried again.
 	Retry RetryPolicy `json:"retry,omitzero"`
 	// DeadLetter is where a message goes that was given up. Empty: to the
-	// dead-letter place of the source, or to a queue that is called as the
-	// flow with "-dead" behind.
+	// dead-letter place of the source, or to ImpliedDeadLetter.
 	DeadLetter Ref `json:"dead_letter,omitempty"`
 	// WhenBusy says what becomes of a message for which there is no worker.
 	WhenBusy WhenBusy `json:"when_busy,omitempty"`
@@ -127,6 +126,16 @@ const (
 	BusyWait    WhenBusy = "wait"    // it waits, its lease is kept
 	BusyRequeue WhenBusy = "requeue" // it is released, to come again after Flow.RequeueDelay
 )
+
+// ImpliedDeadLetter is the queue for the dead letters of a flow that names none,
+// where its source has none either: it is called as the flow, with "-dead"
+// behind, and a FIFO queue if the source is one.
+func (f Flow) ImpliedDeadLetter() string {
+	if IsFIFO(string(f.From)) {
+		return f.Name + "-dead" + FIFOSuffix
+	}
+	return f.Name + "-dead"
+}
 
 // WithDefaults returns f with every default filled in, except for Order and
 // DeadLetter, which depend on the source.

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/runnel-io/runnel"
@@ -40,7 +39,7 @@ func (a queueAPI) Put(ctx context.Context, account string, q runnel.Queue) (admi
 	if err := a.checkQueue(name, q); err != nil {
 		return admin.Queue{}, err
 	}
-	if _, err := putQueue(a.queues, name, q); err != nil {
+	if _, err := a.putDeclared(ctx, name, q); err != nil {
 		return admin.Queue{}, err
 	}
 	a.flows.wake()
@@ -49,39 +48,12 @@ func (a queueAPI) Put(ctx context.Context, account string, q runnel.Queue) (admi
 
 // checkQueue returns every fault of a queue, each with its field.
 func (a queueAPI) checkQueue(name queue.Name, q runnel.Queue) error {
-	if err := name.Validate(); err != nil {
-		return at("name", err)
+	faults := q.Validate()
+	if d := q.DeadLetter; d != nil && d.Queue != "" && d.Queue != q.Name {
+		_, err := a.queues.Queue(queue.Name{Account: name.Account, Queue: d.Queue})
+		faults = errors.Join(at("dead_letter.queue", err), faults)
 	}
-	var faults []error
-	if q.MaxMessage < 0 {
-		faults = append(faults, at("max_message", fmt.Errorf("%d is negative", q.MaxMessage)))
-	}
-	if d := q.DeadLetter; d != nil {
-		if d.Queue == q.Name {
-			faults = append(faults, at("dead_letter.queue", errors.New("is the queue itself")))
-		} else if _, err := a.queues.Queue(queue.Name{Account: name.Account, Queue: d.Queue}); err != nil && d.Queue != "" {
-			faults = append(faults, at("dead_letter.queue", err))
-		}
-	}
-	// In the words of the settings, but for one, which the API calls otherwise.
-	if err := declared(q, queue.Settings{}).Validate(); err != nil {
-		for _, fault := range unjoin(err) {
-			var field *runnel.FieldError
-			if errors.As(fault, &field) && field.Path == "max_message_bytes" {
-				fault = at("max_message", field.Err)
-			}
-			faults = append(faults, fault)
-		}
-	}
-	return errors.Join(faults...)
-}
-
-// unjoin returns the errors that were joined.
-func unjoin(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what is wrapped stays whole
-		return joined.Unwrap()
-	}
-	return []error{err}
+	return faults
 }
 
 // Delete implements admin.QueueChanges.
@@ -141,8 +113,8 @@ func (a queueAPI) Pause(ctx context.Context, account, name string, paused bool) 
 }
 
 // Send implements admin.QueueChanges.
-func (a queueAPI) Send(_ context.Context, account, name string, ms []runnel.Message) ([]runnel.MessageID, error) {
-	q, err := a.queues.Queue(queue.Name{Account: account, Queue: name})
+func (a queueAPI) Send(ctx context.Context, account, name string, ms []runnel.Message) ([]runnel.MessageID, error) {
+	q, err := a.flows.templates.use(ctx, queue.Name{Account: account, Queue: name})
 	if err != nil {
 		return nil, err
 	}

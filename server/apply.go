@@ -95,6 +95,11 @@ func (a *applier) apply(ctx context.Context, file *spec.File, owner string, sour
 		}
 		changes = append(changes, change)
 	}
+	templates, err := a.flows.templates.put(ctx, file.Account, owner, file.QueueTemplates, false)
+	changes = append(changes, templates...)
+	if err != nil {
+		return changes, err
+	}
 	gone, err := a.removeFlows(ctx, file, owner, false)
 	if err != nil {
 		return changes, err
@@ -196,7 +201,7 @@ func (a *applier) plan(ctx context.Context, file *spec.File, owner string) ([]ad
 		if have, err := a.queues.Queue(queue.Name{Account: file.Account, Queue: q.Name}); err == nil {
 			action = unchanged
 			settings, _ := have.Settings()
-			if !slices.Contains(file.Implied, q.Name) && !same(declared(q, settings), settings) {
+			if !slices.Contains(file.Implied, q.Name) && !same(declared(q, settings, a.flows.templates.arns(ctx, file.Account)), settings) {
 				action = changed
 			}
 		}
@@ -215,6 +220,11 @@ func (a *applier) plan(ctx context.Context, file *spec.File, owner string) ([]ad
 			}
 		}
 		changes = append(changes, admin.Change{Kind: "flow", Name: f.Name, Action: action})
+	}
+	templates, err := a.flows.templates.put(ctx, file.Account, owner, file.QueueTemplates, true)
+	changes = append(changes, templates...)
+	if err != nil {
+		return changes, err
 	}
 	gone, err := a.removeFlows(ctx, file, owner, true)
 	if err != nil {
@@ -251,7 +261,7 @@ func (a *applier) putQueue(ctx context.Context, file *spec.File, owner string, q
 	if slices.Contains(file.Implied, q.Name) {
 		// It is made if there is none, and belongs to nobody, also if the file
 		// declared it before: whoever changes its settings keeps them.
-		_, isNew, err := a.queues.Create(name, queue.Defaults())
+		_, isNew, err := a.queues.Create(name, declared(q, queue.Settings{}, nil))
 		if isNew {
 			change.Action = created
 		}
@@ -260,7 +270,7 @@ func (a *applier) putQueue(ctx context.Context, file *spec.File, owner string, q
 		}
 		return change, a.owners.set(ctx, "queue", name.String(), "")
 	}
-	action, err := putQueue(a.queues, name, q)
+	action, err := a.putDeclared(ctx, name, q)
 	change.Action = action
 	if err != nil {
 		return change, err
@@ -268,50 +278,19 @@ func (a *applier) putQueue(ctx context.Context, file *spec.File, owner string, q
 	return change, a.owners.set(ctx, "queue", name.String(), owner)
 }
 
-// putQueue makes a queue as it is declared, or gives it these settings.
-func putQueue(queues *queue.Set, name queue.Name, q runnel.Queue) (action string, err error) {
-	have, isNew, err := queues.Create(name, declared(q, queue.Settings{}))
+// putDeclared makes a queue as it is declared, or gives it these settings.
+func (a *applier) putDeclared(ctx context.Context, name queue.Name, q runnel.Queue) (action string, err error) {
+	arn := a.flows.templates.arns(ctx, name.Account)
+	have, isNew, err := a.queues.Create(name, declared(q, queue.Settings{}, arn))
 	if err != nil || isNew {
 		return created, err
 	}
 	now, _ := have.Settings()
-	if want := declared(q, now); !same(want, now) {
+	if want := declared(q, now, arn); !same(want, now) {
 		return changed, have.Configure(func(s *queue.Settings) error {
-			*s = declared(q, *s)
+			*s = declared(q, *s, arn)
 			return s.Validate()
 		})
 	}
 	return unchanged, nil
-}
-
-// declared returns the settings of a declared queue. Attributes and tags, which
-// cannot be declared, stay; so does a pause about which nothing is said.
-func declared(q runnel.Queue, now queue.Settings) queue.Settings {
-	s := queue.Defaults()
-	s.Kept, s.Tags, s.Paused = now.Kept, now.Tags, now.Paused
-	if q.Paused != nil {
-		s.Paused = *q.Paused
-	}
-	if q.VisibilityTimeout != nil {
-		s.VisibilityTimeout = *q.VisibilityTimeout
-	}
-	if q.Delay != nil {
-		s.Delay = *q.Delay
-	}
-	if q.Retention != nil {
-		s.Retention = *q.Retention
-	}
-	if q.ReceiveWait != nil {
-		s.ReceiveWait = *q.ReceiveWait
-	}
-	if q.MaxMessage != 0 {
-		s.MaxMessageBytes = int(q.MaxMessage)
-	}
-	if q.DeadLetter != nil {
-		s.DeadLetter = &queue.Redrive{Queue: q.DeadLetter.Queue, MaxReceives: q.DeadLetter.MaxReceives}
-		if s.DeadLetter.MaxReceives == 0 {
-			s.DeadLetter.MaxReceives = 10
-		}
-	}
-	return s
 }

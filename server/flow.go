@@ -213,6 +213,9 @@ func (fs *flows) open(ctx context.Context, rec flowRecord) (*opened, error) {
 		DrainTimeout: fs.drain,
 		Log:          fs.logger(rec.Account),
 	}
+	if err := fs.useRefs(ctx, rec); err != nil {
+		return nil, err
+	}
 	remade, err := fs.watchRefs(rec)
 	if err != nil {
 		return nil, err
@@ -247,6 +250,17 @@ func (fs *flows) open(ctx context.Context, rec flowRecord) (*opened, error) {
 		return nil, err
 	}
 	return &opened{d, remade}, nil
+}
+
+// useRefs makes the queues of a flow that are missing and have a template. What
+// is missing besides is told by who opens it.
+func (fs *flows) useRefs(ctx context.Context, rec flowRecord) error {
+	for _, ref := range append([]runnel.Ref{rec.Flow.From, rec.Flow.DeadLetter}, rec.Flow.To...) {
+		if _, err := openRef(ref, fs.queueOf(ctx, rec.Account)); err != nil && runnel.CodeOf(err) == runnel.CodeInternal {
+			return err
+		}
+	}
+	return nil
 }
 
 // watchRefs returns what says whether a reference of the flow stands for

@@ -23,6 +23,7 @@ import (
 type flows struct {
 	catalog      *catalog.Catalog
 	queues       *queue.Set
+	templates    *templates
 	functions    *functions
 	region       string
 	sessionLimit int
@@ -342,13 +343,13 @@ func (fs *flows) complete(ctx context.Context, account string, f runnel.Flow) (r
 	f.Call = withOwner(account, f.Call)
 	rec := flowRecord{Account: account, Flow: f}
 	faults := []error{at("filter", dispatch.CheckFilter(f.Filter)), at("call", fs.callable(f.Call))}
-	source, err := openRef(f.From, fs.queueOf(account))
+	source, err := openRef(f.From, fs.queueOf(ctx, account))
 	faults = append(faults, at("from", err))
 	for i, to := range f.To {
-		_, err := openRef(to, fs.queueOf(account))
+		_, err := openRef(to, fs.queueOf(ctx, account))
 		faults = append(faults, at(fmt.Sprintf("to[%d]", i), err))
 	}
-	implied := runnel.Ref("queue:" + f.Name + "-dead")
+	implied := runnel.Ref("queue:" + f.ImpliedDeadLetter())
 	switch {
 	case f.DeadLetter == "" && source != nil:
 		f.DeadLetter = implied
@@ -356,7 +357,7 @@ func (fs *flows) complete(ctx context.Context, account string, f runnel.Flow) (r
 			f.DeadLetter = runnel.Ref("queue:" + settings.DeadLetter.Queue)
 		}
 	case f.DeadLetter != "" && f.DeadLetter != implied:
-		_, err := openRef(f.DeadLetter, fs.queueOf(account))
+		_, err := openRef(f.DeadLetter, fs.queueOf(ctx, account))
 		faults = append(faults, at("dead_letter", err))
 	}
 	if f.DeadLetter == f.From {
@@ -367,7 +368,8 @@ func (fs *flows) complete(ctx context.Context, account string, f runnel.Flow) (r
 	}
 	if f.DeadLetter == implied {
 		_, name, _ := implied.Split()
-		if _, _, err := fs.queues.Create(queue.Name{Account: account, Queue: name}, queue.Defaults()); err != nil {
+		settings := declared(runnel.Queue{Name: name}, queue.Settings{}, nil)
+		if _, _, err := fs.queues.Create(queue.Name{Account: account, Queue: name}, settings); err != nil {
 			return f, err
 		}
 	}
@@ -386,9 +388,9 @@ func (fs *flows) callable(ref string) error {
 }
 
 // queueOf opens the queues of an account by their names.
-func (fs *flows) queueOf(account string) func(string) (*queue.Queue, error) {
+func (fs *flows) queueOf(ctx context.Context, account string) func(string) (*queue.Queue, error) {
 	return func(name string) (*queue.Queue, error) {
-		return fs.queues.Queue(queue.Name{Account: account, Queue: name})
+		return fs.templates.use(ctx, queue.Name{Account: account, Queue: name})
 	}
 }
 

@@ -43,21 +43,6 @@ func describeQueue(q *queue.Queue) admin.Queue {
 	}
 }
 
-func settingsOf(s queue.Settings) admin.Settings {
-	out := admin.Settings{
-		VisibilityTimeout: admin.Duration(s.VisibilityTimeout),
-		Delay:             admin.Duration(s.Delay),
-		Retention:         admin.Duration(s.Retention),
-		ReceiveWait:       admin.Duration(s.ReceiveWait),
-		MaxMessageBytes:   s.MaxMessageBytes,
-		Tags:              s.Tags,
-	}
-	if s.DeadLetter != nil {
-		out.DeadLetter = &admin.DeadLetter{Queue: s.DeadLetter.Queue, MaxReceives: s.DeadLetter.MaxReceives}
-	}
-	return out
-}
-
 // Messages are read peekPart at a time until there are peekBytes of them: a
 // hundred of the largest would be 100 MiB.
 const (

@@ -17,7 +17,7 @@ import (
 // declared before: more likely it is another one than that all was renamed.
 // An empty file is meant to remove all.
 func (a *applier) leaves(ctx context.Context, file *spec.File, owner string) error {
-	if len(file.Functions)+len(file.Queues)+len(file.Flows) == 0 {
+	if len(file.Functions)+len(file.Queues)+len(file.QueueTemplates)+len(file.Flows) == 0 {
 		return nil
 	}
 	var before []string

@@ -141,6 +141,7 @@ func (s *Server) open() (err error) {
 		sessionLimit: s.cfg.SessionLimit, drain: s.cfg.DrainTimeout,
 		log: s.log, logs: s.logs, room: s.store.Room, begun: make(chan struct{}), ended: make(chan struct{}),
 	}
+	s.flows.templates = &templates{catalog: s.catalog, queues: s.queues, arn: s.flows.arn, made: s.flows.wake, log: s.log}
 	s.applier = newApplier(s.flows)
 	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Any: s.cfg.Dev}
 	if s.cfg.Dev {
@@ -191,7 +192,7 @@ func (s *Server) handler() http.Handler {
 	queues := sqs.New(sqs.Config{
 		Queues: s.queues, Auth: s.auth, Accounts: accounts{s.catalog},
 		Region: s.cfg.Region, PublicURL: s.cfg.PublicURL, Log: s.log,
-		Guard: queueAPI{s.applier}.guard,
+		Guard: queueAPI{s.applier}.guard, FirstUse: s.flows.templates.use,
 	})
 	mux.Handle("/", queues)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {

@@ -401,9 +401,9 @@ func (q *Queue) checkMove(m *runnel.Message) error {
 func (n Name) fits(s Settings) error {
 	switch {
 	case n.FIFO() && s.FIFO == nil:
-		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: only a FIFO queue may end in %s", n.Queue, Suffix)
+		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: only a FIFO queue may end in %s", n.Queue, runnel.FIFOSuffix)
 	case !n.FIFO() && s.FIFO != nil:
-		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: that of a FIFO queue must end in %s", n.Queue, Suffix)
+		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: that of a FIFO queue must end in %s", n.Queue, runnel.FIFOSuffix)
 	}
 	return nil
 }

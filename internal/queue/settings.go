@@ -3,7 +3,6 @@ package queue
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel"
@@ -76,9 +75,6 @@ type FIFO struct {
 	LimitByGroup bool `json:"limit_by_group,omitempty"`
 }
 
-// Suffix is how the names of FIFO queues end.
-const Suffix = ".fifo"
-
 // Defaults are the settings of a queue about which nothing was said.
 func Defaults() Settings {
 	return Settings{
@@ -133,24 +129,13 @@ type Name struct {
 func (n Name) String() string { return n.Account + "/" + n.Queue }
 
 // FIFO says whether the name is that of a FIFO queue.
-func (n Name) FIFO() bool { return strings.HasSuffix(n.Queue, Suffix) }
+func (n Name) FIFO() bool { return runnel.IsFIFO(n.Queue) }
 
 // Validate says whether a queue can have this name: 1 to 80 letters, digits,
 // hyphens and underscores; the last five may be ".fifo". (SQS)
 func (n Name) Validate() error {
-	if n.Queue == "" || len(n.Queue) > 80 {
-		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want 1 to 80 characters", n.Queue)
-	}
-	base := strings.TrimSuffix(n.Queue, Suffix)
-	if base == "" {
-		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want more than the ending", n.Queue)
-	}
-	for _, c := range []byte(base) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
-			return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want letters, digits, hyphens and underscores, and at the end perhaps .fifo", n.Queue)
-		}
+	if !runnel.IsQueueName(n.Queue) {
+		return runnel.Errorf(runnel.CodeInvalid, "queue name %q: want 1 to 80 letters, digits, hyphens and underscores, the last five of which may be .fifo", n.Queue)
 	}
 	return nil
 }

@@ -1,10 +1,8 @@
 package spec
 
 import (
-	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/runnel-io/runnel"
 )
@@ -30,9 +28,17 @@ func (d *decoder) check() {
 	}
 	for _, q := range d.Queues {
 		path := "queues." + q.Name
-		d.add(path, checkQueue(q))
+		d.add(path, q.Validate())
 		if q.DeadLetter != nil && q.DeadLetter.Queue != "" && q.DeadLetter.Queue != q.Name {
 			d.add(path, d.queueExists("dead_letter.queue", q.DeadLetter.Queue, declared))
+			d.add(path, d.checkRedriveAllow(q))
+		}
+	}
+	for i, t := range d.QueueTemplates {
+		path := fmt.Sprintf("queue_templates[%d]", i)
+		d.add(path, t.Validate())
+		if t.DeadLetter != nil && t.DeadLetter.Queue != "" {
+			d.add(path, d.queueExists("dead_letter.queue", t.DeadLetter.Queue, declared))
 		}
 	}
 	for i := range d.Flows {
@@ -67,7 +73,7 @@ func (d *decoder) check() {
 func (d *decoder) completeDeadLetter(f *runnel.Flow, declared map[string]*runnel.QueueDeadLetter) {
 	path := "flows." + f.Name
 	source, ok := strings.CutPrefix(string(f.From), "queue:")
-	if f.DeadLetter != "" || d.isBad(path+".dead_letter") || !ok || !isName(source, 80) || !isName(f.Name, 64) {
+	if f.DeadLetter != "" || d.isBad(path+".dead_letter") || !ok || !runnel.IsQueueName(source) || !isName(f.Name, 64) {
 		return // nothing to complete, or a fault already
 	}
 	queue := ""
@@ -77,7 +83,7 @@ func (d *decoder) completeDeadLetter(f *runnel.Flow, declared map[string]*runnel
 		queue = d.opt.DeadLetters(source)
 	}
 	if queue == "" {
-		queue = f.Name + "-dead"
+		queue = f.ImpliedDeadLetter()
 	}
 	if queue == source {
 		if of := declared[source]; of == nil { // else it is the queue's fault
@@ -85,7 +91,7 @@ func (d *decoder) completeDeadLetter(f *runnel.Flow, declared map[string]*runnel
 		}
 		return
 	}
-	if _, ok := declared[queue]; !ok && queue == f.Name+"-dead" {
+	if _, ok := declared[queue]; !ok && queue == f.ImpliedDeadLetter() {
 		declared[queue] = nil
 		d.Queues = append(d.Queues, runnel.Queue{Name: queue})
 		d.Implied = append(d.Implied, queue)
@@ -108,8 +114,8 @@ func (d *decoder) checkRef(path string, r runnel.Ref, declared map[string]*runne
 		}
 		return "", field(path, "there is no kind %q: this release has queue:NAME; %s are to come", kind, quoteList(comingKinds))
 	}
-	if !isName(name, 80) {
-		return "", field(path, "%q is not the name of a queue: want 1 to 80 letters, digits, hyphens and underscores", name)
+	if !runnel.IsQueueName(name) {
+		return "", field(path, "%q is not the name of a queue: want 1 to 80 letters, digits, hyphens and underscores, and perhaps .fifo", name)
 	}
 	return name, d.queueExists(path, name, declared)
 }
@@ -118,11 +124,27 @@ func (d *decoder) queueExists(path, name string, declared map[string]*runnel.Que
 	if _, ok := declared[name]; ok || d.opt.Queues != nil && d.opt.Queues(name) {
 		return nil
 	}
+	for _, t := range d.QueueTemplates {
+		if _, ok := t.For(name); ok {
+			return nil
+		}
+	}
 	var names []string
 	for _, q := range d.Queues {
 		names = append(names, q.Name)
 	}
 	return field(path, "there is no queue %s%s", name, meant(name, names, "queues"))
+}
+
+// checkRedriveAllow says whether the dead-letter queue of a queue, if the file
+// declares it, lets that use it.
+func (d *decoder) checkRedriveAllow(q runnel.Queue) error {
+	for _, dead := range d.Queues {
+		if dead.Name == q.DeadLetter.Queue && !dead.Allows(q.Name) {
+			return field("dead_letter.queue", "the redrive_allow of %s does not allow it", dead.Name)
+		}
+	}
+	return nil
 }
 
 // checkCall completes the name of the function and looks for it.
@@ -168,36 +190,4 @@ func meant(name string, names []string, section string) string {
 		return ", did you mean " + got + "?"
 	}
 	return ": declare it in the section " + section
-}
-
-// checkQueue holds the limits of Amazon SQS, which are those of runnel.Queue.
-func checkQueue(q runnel.Queue) error {
-	var faults []error
-	if !isName(q.Name, 80) {
-		faults = append(faults, field("name", "%q is not a name: want 1 to 80 letters, digits, hyphens and underscores", q.Name))
-	}
-	duration := func(key string, d *time.Duration, least, most time.Duration, words string) {
-		if d != nil && (*d < least || *d > most) {
-			faults = append(faults, field(key, "%s is not between %s", *d, words))
-		}
-	}
-	duration("visibility_timeout", q.VisibilityTimeout, 0, 12*time.Hour, "0s and 12h")
-	duration("delay", q.Delay, 0, 15*time.Minute, "0s and 15m")
-	duration("retention", q.Retention, time.Minute, 14*24*time.Hour, "1m and 14d")
-	duration("receive_wait", q.ReceiveWait, 0, 20*time.Second, "0s and 20s")
-	if q.MaxMessage != 0 && (q.MaxMessage < 1<<10 || q.MaxMessage > 1<<20) {
-		faults = append(faults, field("max_message", "%d bytes is not between 1KiB and 1MiB", q.MaxMessage))
-	}
-	if dl := q.DeadLetter; dl != nil {
-		switch dl.Queue {
-		case "":
-			faults = append(faults, field("dead_letter.queue", "is missing: want the name of a queue, as in images-dead"))
-		case q.Name:
-			faults = append(faults, field("dead_letter.queue", "is the queue itself"))
-		}
-		if n := dl.MaxReceives; n != 0 && (n < 1 || n > 1000) {
-			faults = append(faults, field("dead_letter.max_receives", "%d is not between 1 and 1000", n))
-		}
-	}
-	return errors.Join(faults...)
 }

@@ -108,23 +108,23 @@ func (d *decoder) structure(v reflect.Value, path, inner string, line int, n *no
 			d.fault(p.line, at, "there is no such key%s", hint)
 			continue
 		}
-		d.value(v.Field(fields[i].index), at, below(inner, p.key), p.line, p.value)
+		d.value(v.FieldByIndex(fields[i].index), at, below(inner, p.key), p.line, p.value)
 	}
 }
 
 type structField struct {
 	key   string
-	index int
+	index []int
 }
 
-// keysOf returns the keys of a struct in their order. The name of a declared
-// thing is the key that it stands under.
+// keysOf returns the keys of a struct in their order, with those of structs that
+// it embeds. The name of a declared thing is the key that it stands under.
 func keysOf(t reflect.Type, declared bool) []structField {
 	var out []structField
-	for i := range t.NumField() {
-		key, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for _, f := range reflect.VisibleFields(t) {
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if key != "" && key != "-" && (key != "name" || !declared) {
-			out = append(out, structField{key, i})
+			out = append(out, structField{key, f.Index})
 		}
 	}
 	return out

@@ -46,7 +46,7 @@ f:8: queues: stands twice, first on line 1`},
 		// Sections and keys.
 		{"sections", "servers: {}\nkyues: {}\nbrokers: {}\npipelines:\nx-y: 5\n", `
 f:1: there is no section "servers", did you mean server?
-f:2: there is no section "kyues": this release has server, account, functions, queues, flows
+f:2: there is no section "kyues": this release has server, account, functions, queues, queue_templates, flows
 f:3: the section brokers is not in this release
 f:4: the section pipelines is not in this release`},
 		{"sections of a wrong kind", "server: 5\naccount: [a]\nfunctions: f\nqueues: [a]\nflows: true\n", `
@@ -64,7 +64,7 @@ f:4: server.url: the environment variable NO is not set`},
 f:5: flows.x.form: there is no such key, did you mean from?
 f:7: flows.x.retry.atempts: there is no such key: the keys are max_attempts, initial, max
 f:7: flows.x.retry.jitter: there is no such key: the keys are max_attempts, initial, max`},
-		{"a name is a key", "queues:\n  a:\n    name: b\n", "f:3: queues.a.name: there is no such key: the keys are visibility_timeout, delay, retention, receive_wait, max_message, dead_letter, paused"},
+		{"a name is a key", "queues:\n  a:\n    name: b\n", "f:3: queues.a.name: there is no such key: the keys are visibility_timeout, delay, retention, receive_wait, max_message, content_based_deduplication, deduplication_scope, fifo_throughput_limit, dead_letter, redrive_allow, tags, paused"},
 
 		// Types.
 		{"types", head + `flows:
@@ -135,7 +135,7 @@ f:10: flows.x.to[1]: want text, not a list`},
     dead_letter: {queue: a, max_receives: 1001}
   b: {dead_letter: {max_receives: 0}}
 `, `
-f:2: queues.a b: "a b" is not a name: want 1 to 80 letters, digits, hyphens and underscores
+f:2: queues.a b: "a b" is not a name: want 1 to 80 letters, digits, hyphens and underscores, and at the end .fifo for a FIFO queue
 f:4: queues.a.visibility_timeout: 13h0m0s is not between 0s and 12h
 f:5: queues.a.delay: -1s is not between 0s and 15m
 f:6: queues.a.retention: 30s is not between 1m and 14d
@@ -145,6 +145,53 @@ f:9: queues.a.dead_letter.queue: is the queue itself
 f:9: queues.a.dead_letter.max_receives: 1001 is not between 1 and 1000
 f:10: queues.b.dead_letter.max_receives: 0 is not a value that it can have: leave it out for the default
 f:10: queues.b.dead_letter.queue: is missing: want the name of a queue, as in images-dead`},
+		{"fifo queues", `queues:
+  .fifo: {}
+  a.b: {}
+  std:
+    content_based_deduplication: true
+    dead_letter: {queue: dead.fifo}
+  a.fifo:
+    deduplication_scope: group
+    fifo_throughput_limit: perMessageGroupId
+    dead_letter: {queue: std}
+  b.fifo: {dead_letter: {queue: dead.fifo}}
+  dead.fifo: {redrive_allow: {permission: byQueue, source_queues: [a.fifo]}}
+  c: {redrive_allow: {source_queues: [x y]}, tags: {"": v}}
+  d: {redrive_allow: {permission: byQueue}}
+  e: {redrive_allow: {permission: some}}
+`, `
+f:2: queues..fifo: ".fifo" is not a name: want 1 to 80 letters, digits, hyphens and underscores, and at the end .fifo for a FIFO queue
+f:3: queues.a.b: "a.b" is not a name: want 1 to 80 letters, digits, hyphens and underscores, and at the end .fifo for a FIFO queue
+f:5: queues.std.content_based_deduplication: is for FIFO queues, whose names end in .fifo. The kind of a queue cannot change: declare another one, and remove this one when it is empty
+f:6: queues.std.dead_letter.queue: dead.fifo is a FIFO queue: that of a standard queue is one too
+f:6: queues.std.dead_letter.queue: the redrive_allow of dead.fifo does not allow it
+f:8: queues.a.fifo.deduplication_scope: "group" is not one of queue, messageGroup
+f:9: queues.a.fifo.fifo_throughput_limit: perMessageGroupId needs deduplication_scope: messageGroup
+f:10: queues.a.fifo.dead_letter.queue: std is a standard queue: that of a FIFO queue is one too, and its name ends in .fifo
+f:11: queues.b.fifo.dead_letter.queue: the redrive_allow of dead.fifo does not allow it
+f:13: queues.c.redrive_allow.permission: is missing: want allowAll, denyAll or byQueue
+f:13: queues.c.redrive_allow.source_queues: is for permission: byQueue
+f:13: queues.c.redrive_allow.source_queues: "x y" is not the name of a queue
+f:13: queues.c.tags: "": want a key of 1 to 128 characters, and a value of at most 256
+f:14: queues.d.redrive_allow.source_queues: 0 are not between 1 and 10, as byQueue needs
+f:15: queues.e.redrive_allow.permission: "some" is not one of allowAll, denyAll, byQueue`},
+		{"queue templates", `queue_templates:
+  - {delay: 1h}
+  - match: "a[*"
+    content_based_deduplication: true
+    dead_letter: {queue: nowhere}
+  - {match: b*, name: x, macth: c}
+  - five
+`, `
+f:2: queue_templates[0].match: is missing: want a pattern of names, as in celery*
+f:2: queue_templates[0].delay: 1h0m0s is not between 0s and 15m
+f:3: queue_templates[1].match: "a[*" is not a pattern: want characters of names, * for any, ? for one, [a-z] for one of these
+f:5: queue_templates[1].dead_letter.queue: nowhere is a standard queue: that of a FIFO queue is one too, and its name ends in .fifo
+f:5: queue_templates[1].dead_letter.queue: there is no queue nowhere: declare it in the section queues
+f:6: queue_templates[2].name: there is no such key: the keys are match, visibility_timeout, delay, retention, receive_wait, max_message, content_based_deduplication, deduplication_scope, fifo_throughput_limit, dead_letter, redrive_allow, tags, paused
+f:6: queue_templates[2].macth: there is no such key, did you mean match?
+f:7: queue_templates[3]: want a mapping such as {match: ...}, not text`},
 		{"functions out of range", `functions:
   a: {runtime: ruby, source: s, timeout: 13h, workers: {min: 5, max: 4}}
   b: {source: s, memory: 1MiB, max_output: 1GiB}
@@ -219,7 +266,7 @@ f:9: flows.c.call: names no function: want for example call: resize or call: dem
 f:10: flows.d.from: reference "images": want KIND:NAME, for example queue:images
 f:10: flows.d.to[0]: reference "queue:": want KIND:NAME, for example queue:images
 f:10: flows.d.call: "resize@" is not a function: want NAME or OWNER/NAME, then perhaps @VERSION, as in demo/resize@live
-f:11: flows.e.from: "a b" is not the name of a queue: want 1 to 80 letters, digits, hyphens and underscores
+f:11: flows.e.from: "a b" is not the name of a queue: want 1 to 80 letters, digits, hyphens and underscores, and perhaps .fifo
 f:11: flows.e.call: "a b" is not a function: want NAME or OWNER/NAME, then perhaps @VERSION, as in demo/resize@live`},
 		{"kinds", head + "flows:\n  x: {from: 'kafka:main/t?group=g', call: f, to: [topic:a, queue:out]}\n", `
 f:4: flows.x.from: kafka is not in this release, which has queue:NAME; kafka, sqs, redis, servicebus and eventhubs are to come

@@ -30,6 +30,9 @@ type File struct {
 	Functions []runnel.Function
 	Queues    []runnel.Queue
 	Flows     []runnel.Flow
+	// QueueTemplates are in the order of the file: the first that matches
+	// counts.
+	QueueTemplates []runnel.QueueTemplate
 	// Implied names the queues at the end of Queues that the file does not
 	// declare: dead-letter queues of flows that name none.
 	Implied []string
@@ -77,7 +80,7 @@ type Options struct {
 
 // sections of a file, and those to come.
 var (
-	sections = []string{"server", "account", "functions", "queues", "flows"}
+	sections = []string{"server", "account", "functions", "queues", "queue_templates", "flows"}
 	later    = []string{"brokers", "pipelines"}
 )
 
@@ -145,6 +148,7 @@ func (d *decoder) file(top *node) {
 		d.structure(reflect.ValueOf(&q).Elem(), "queues."+p.key, "", p.line, p.value)
 		d.Queues = append(d.Queues, q)
 	}
+	d.queueTemplates(found["queue_templates"])
 	for _, p := range d.section(found, "flows", "resize-images: {from: queue:images, call: resize}") {
 		f := runnel.Flow{Name: p.key}
 		d.structure(reflect.ValueOf(&f).Elem(), "flows."+p.key, "", p.line, p.value)
@@ -163,6 +167,27 @@ func (d *decoder) section(found map[string]pair, name, example string) []pair {
 		return nil
 	}
 	return d.mapping(name, p.line, n, example)
+}
+
+// queueTemplates reads the section that is a list.
+func (d *decoder) queueTemplates(p pair) {
+	if p.value == nil || p.value.kind == nothing {
+		return
+	}
+	if p.value.kind != list {
+		d.fault(p.line, p.key, `want a list such as [{match: "celery*"}], not %s`, p.value.describe())
+		return
+	}
+	for i, item := range p.value.items {
+		if !d.count(item.line) {
+			return
+		}
+		path := fmt.Sprintf("%s[%d]", p.key, i)
+		d.lines[path] = item.line
+		var t runnel.QueueTemplate
+		d.structure(reflect.ValueOf(&t).Elem(), path, "", item.line, item)
+		d.QueueTemplates = append(d.QueueTemplates, t)
+	}
 }
 
 // server reads the section of plain values; null is none.

@@ -60,6 +60,15 @@ func TestExample(t *testing.T) {
 			{Name: "images-dead", Retention: pointer(14 * 24 * time.Hour)},
 			{Name: "thumbnails"},
 			{Name: "orders", Delay: pointer(time.Duration(0)), ReceiveWait: pointer(20 * time.Second), MaxMessage: 64 << 10},
+			{
+				Name: "payments.fifo", ContentBasedDeduplication: true, DeduplicationScope: "messageGroup",
+				DeadLetter: &runnel.QueueDeadLetter{Queue: "payments-dead.fifo"},
+			},
+			{
+				Name:         "payments-dead.fifo",
+				RedriveAllow: &runnel.RedriveAllow{Permission: "byQueue", SourceQueues: []string{"payments.fifo"}},
+				Tags:         map[string]string{"team": "billing"},
+			},
 			{Name: "route-orders-dead"},
 		},
 		Flows: []runnel.Flow{
@@ -74,7 +83,8 @@ func TestExample(t *testing.T) {
 				MaxSteps: 100, DeadLetter: "queue:route-orders-dead", WhenBusy: runnel.BusyRequeue, RequeueDelay: 90 * time.Second,
 			},
 		},
-		Implied: []string{"route-orders-dead"},
+		QueueTemplates: []runnel.QueueTemplate{{Match: "celery*", Queue: runnel.Queue{VisibilityTimeout: pointer(time.Hour)}}},
+		Implied:        []string{"route-orders-dead"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(spec.File{}, spec.Entry{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -84,7 +94,7 @@ func TestExample(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"functions.resize": 9, "functions.demo/resize.timeout": 13, "functions.resize.workers.max": 14, "functions.resize.workers.nothing": 14,
-		"functions.router.env.BUCKET_TOKEN": 18, "functions.router.env.LOG_LEVEL": 26, "queues.route-orders-dead": 29, "flows.route-orders.to[0]": 53,
+		"functions.router.env.BUCKET_TOKEN": 18, "functions.router.env.LOG_LEVEL": 26, "queues.route-orders-dead": 29, "queues.payments.fifo.dead_letter.queue": 39, "flows.route-orders.to[0]": 64, "queue_templates[0].visibility_timeout": 46,
 		"nothing": 0,
 	} {
 		if line := got.Line(path); line != want {
@@ -266,6 +276,73 @@ func TestClosest(t *testing.T) {
 	} {
 		if got := spec.Closest(typed, names); got != want {
 			t.Errorf("%q: got %q, want %q", typed, got, want)
+		}
+	}
+}
+
+// TestQueues: FIFO queues, and references to what a template makes.
+func TestQueues(t *testing.T) {
+	got, err := spec.Parse("f", []byte(`
+functions: {f: {runtime: exec, source: s, handler: run}}
+queues:
+  in.fifo: {content_based_deduplication: true, deduplication_scope: messageGroup, fifo_throughput_limit: perMessageGroupId, tags: {team: a}}
+  dead: {redrive_allow: {permission: byQueue, source_queues: [celery-a]}}
+queue_templates:
+  - {match: "celery*", visibility_timeout: 1m, dead_letter: {queue: dead}}
+  - {match: "*.fifo"}
+flows:
+  x: {from: queue:in.fifo, call: f, to: [queue:celery-out, queue:celery.fifo]}
+`), spec.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantQueues := []runnel.Queue{
+		{
+			Name: "in.fifo", ContentBasedDeduplication: true, DeduplicationScope: "messageGroup", FIFOThroughputLimit: "perMessageGroupId",
+			Tags: map[string]string{"team": "a"},
+		},
+		{Name: "dead", RedriveAllow: &runnel.RedriveAllow{Permission: "byQueue", SourceQueues: []string{"celery-a"}}},
+		{Name: "x-dead.fifo"},
+	}
+	if diff := cmp.Diff(wantQueues, got.Queues); diff != "" {
+		t.Errorf("queues (-want +got):\n%s", diff)
+	}
+	wantTemplates := []runnel.QueueTemplate{
+		{Match: "celery*", Queue: runnel.Queue{VisibilityTimeout: pointer(time.Minute), DeadLetter: &runnel.QueueDeadLetter{Queue: "dead"}}},
+		{Match: "*.fifo"},
+	}
+	if diff := cmp.Diff(wantTemplates, got.QueueTemplates); diff != "" {
+		t.Errorf("templates (-want +got):\n%s", diff)
+	}
+	if dead := got.Flows[0].DeadLetter; dead != "queue:x-dead.fifo" {
+		t.Errorf("dead letters go to %s", dead)
+	}
+	// The dead-letter queue of the first is none for a FIFO queue.
+	if _, ok := got.QueueTemplates[0].For("celery.fifo"); ok {
+		t.Error("celery.fifo is made from a template with a standard dead-letter queue")
+	}
+	if _, ok := got.QueueTemplates[0].For("celery"); !ok {
+		t.Error("celery does not match")
+	}
+	if _, ok := got.QueueTemplates[1].For("a.b.fifo"); ok {
+		t.Error("a name that no queue can have matches")
+	}
+}
+
+// TestGuide reads every file that docs/spec.md shows.
+func TestGuide(t *testing.T) {
+	guide, err := os.ReadFile("../../docs/spec.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(guide), "```yaml\n")[1:]
+	if len(blocks) < 2 {
+		t.Errorf("docs/spec.md shows %d files", len(blocks))
+	}
+	for _, block := range blocks {
+		text, _, _ := strings.Cut(block, "```\n")
+		if _, err := spec.Parse("docs/spec.md", []byte(text), options("testdata")); err != nil {
+			t.Errorf("%v in:\n%s", err, text)
 		}
 	}
 }

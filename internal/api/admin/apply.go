@@ -41,7 +41,7 @@ type Spec struct {
 
 // Change is one thing that an apply changes.
 type Change struct {
-	Kind   string `json:"kind" enum:"function,queue,flow"`
+	Kind   string `json:"kind" enum:"function,queue,queue template,flow"`
 	Name   string `json:"name"`
 	Action string `json:"action" enum:"created,changed,removed,unchanged"`
 	Detail string `json:"detail,omitempty" doc:"What changed." example:"3f9c -> 81aa"`

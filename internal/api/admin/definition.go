@@ -123,14 +123,21 @@ func (d FunctionDefinition) Function() runnel.Function {
 // QueueDefinition is a runnel.Queue in JSON. What is left out has the default
 // of Amazon SQS.
 type QueueDefinition struct {
-	Name              string                `json:"name" required:"false" doc:"1 to 80 letters, digits, hyphens and underscores. In a PUT it may be left out, as the path says it."`
-	VisibilityTimeout *Duration             `json:"visibility_timeout,omitempty" doc:"To 12h. Default 30s."`
-	Delay             *Duration             `json:"delay,omitempty" doc:"To 15m. Default 0s."`
-	Retention         *Duration             `json:"retention,omitempty" doc:"1m to 14d. Default 4d."`
-	ReceiveWait       *Duration             `json:"receive_wait,omitempty" doc:"To 20s. Default 0s."`
-	MaxMessage        int64                 `json:"max_message,omitempty" doc:"The largest message in bytes, 1 KiB to 1 MiB. Default 1 MiB."`
-	DeadLetter        *QueueDeadLetterPlace `json:"dead_letter,omitempty"`
-	Paused            *bool                 `json:"paused,omitempty" doc:"Whether receives find nothing. Left out: it stays as it is."`
+	Name              string    `json:"name" required:"false" doc:"1 to 80 letters, digits, hyphens and underscores; one that ends in .fifo is that of a FIFO queue. In a PUT it may be left out, as the path says it."`
+	VisibilityTimeout *Duration `json:"visibility_timeout,omitempty" doc:"To 12h. Default 30s."`
+	Delay             *Duration `json:"delay,omitempty" doc:"To 15m. Default 0s."`
+	Retention         *Duration `json:"retention,omitempty" doc:"1m to 14d. Default 4d."`
+	ReceiveWait       *Duration `json:"receive_wait,omitempty" doc:"To 20s. Default 0s."`
+	MaxMessage        int64     `json:"max_message,omitempty" doc:"The largest message in bytes, 1 KiB to 1 MiB. Default 1 MiB."`
+
+	ContentBasedDeduplication bool   `json:"content_based_deduplication,omitempty" doc:"Take the body for a deduplication id where there is none. FIFO queues only."`
+	DeduplicationScope        string `json:"deduplication_scope,omitempty" doc:"Within what a deduplication id counts: queue or messageGroup. Default queue. FIFO queues only."`
+	FIFOThroughputLimit       string `json:"fifo_throughput_limit,omitempty" doc:"perQueue or perMessageGroupId; kept, and without effect. FIFO queues only."`
+
+	DeadLetter   *QueueDeadLetterPlace `json:"dead_letter,omitempty"`
+	RedriveAllow *RedriveAllow         `json:"redrive_allow,omitempty" doc:"Which queues may name this one as their dead-letter queue. Default: all."`
+	Tags         map[string]string     `json:"tags,omitempty" doc:"At most 50 labels. None: those that the queue has stay."`
+	Paused       *bool                 `json:"paused,omitempty" doc:"Whether receives find nothing. Left out: it stays as it is."`
 }
 
 // QueueDeadLetterPlace is a runnel.QueueDeadLetter in JSON.
@@ -144,6 +151,8 @@ func NewQueueDefinition(q runnel.Queue) QueueDefinition {
 	d := QueueDefinition{
 		Name: q.Name, VisibilityTimeout: (*Duration)(q.VisibilityTimeout), Delay: (*Duration)(q.Delay),
 		Retention: (*Duration)(q.Retention), ReceiveWait: (*Duration)(q.ReceiveWait), MaxMessage: int64(q.MaxMessage),
+		ContentBasedDeduplication: q.ContentBasedDeduplication, DeduplicationScope: q.DeduplicationScope, FIFOThroughputLimit: q.FIFOThroughputLimit,
+		RedriveAllow: (*RedriveAllow)(q.RedriveAllow), Tags: q.Tags,
 		Paused: q.Paused,
 	}
 	if q.DeadLetter != nil {
@@ -157,6 +166,8 @@ func (d QueueDefinition) Queue() runnel.Queue {
 	q := runnel.Queue{
 		Name: d.Name, VisibilityTimeout: (*time.Duration)(d.VisibilityTimeout), Delay: (*time.Duration)(d.Delay),
 		Retention: (*time.Duration)(d.Retention), ReceiveWait: (*time.Duration)(d.ReceiveWait), MaxMessage: runnel.Size(d.MaxMessage),
+		ContentBasedDeduplication: d.ContentBasedDeduplication, DeduplicationScope: d.DeduplicationScope, FIFOThroughputLimit: d.FIFOThroughputLimit,
+		RedriveAllow: (*runnel.RedriveAllow)(d.RedriveAllow), Tags: d.Tags,
 		Paused: d.Paused,
 	}
 	if d.DeadLetter != nil {

@@ -71,8 +71,23 @@ type Settings struct {
 	Retention         Duration          `json:"retention"`
 	ReceiveWait       Duration          `json:"receive_wait"`
 	MaxMessageBytes   int               `json:"max_message_bytes"`
+	FIFO              *FIFO             `json:"fifo,omitempty" doc:"The settings that only FIFO queues have."`
 	DeadLetter        *DeadLetter       `json:"dead_letter,omitempty"`
+	RedriveAllow      *RedriveAllow     `json:"redrive_allow,omitempty" doc:"Which queues may name this one as their dead-letter queue. Missing: all."`
 	Tags              map[string]string `json:"tags,omitempty"`
+}
+
+// FIFO are the settings that only FIFO queues have.
+type FIFO struct {
+	ContentBasedDeduplication bool   `json:"content_based_deduplication"`
+	DeduplicationScope        string `json:"deduplication_scope" enum:"queue,messageGroup"`
+	FIFOThroughputLimit       string `json:"fifo_throughput_limit" enum:"perQueue,perMessageGroupId" doc:"Kept, and without effect: nothing is throttled."`
+}
+
+// RedriveAllow is a runnel.RedriveAllow in JSON.
+type RedriveAllow struct {
+	Permission   string   `json:"permission" doc:"allowAll, denyAll or byQueue."`
+	SourceQueues []string `json:"source_queues,omitempty" doc:"With byQueue: 1 to 10 queues of the account."`
 }
 
 // DeadLetter says where messages go that clients received too often.
