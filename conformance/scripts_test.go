@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -22,12 +23,70 @@ func TestBoto3(t *testing.T) { boto3Session(t, "boto3", "requirements.txt") }
 func TestBoto3Query(t *testing.T) { boto3Session(t, "boto3-query", "requirements-query.txt") }
 
 func boto3Session(t *testing.T, client, pins string) {
+	t.Parallel()
 	python := installed(t, client, "bin", "python")
 	for _, m := range modes() {
 		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
 			version := runScript(t, startServer(t, m), client, python, filepath.Join("boto3", "session.py"))
-			if want := pinned(t, pins, "boto3"); version != want {
+			if want := pinned(t, filepath.Join("boto3", pins), "boto3"); version != want {
 				t.Errorf("version: got boto3 %s, want %s as pinned: run conformance/install", version, want)
+			}
+		})
+	}
+}
+
+// The three AWS SDKs for JavaScript do the same session; v2 changed its protocol
+// on the way.
+func TestJSv3(t *testing.T)      { jsSession(t, "v3", "@aws-sdk/client-sqs") }
+func TestJSv2(t *testing.T)      { jsSession(t, "v2", "aws-sdk") }
+func TestJSv2Query(t *testing.T) { jsSession(t, "v2-query", "aws-sdk-query") }
+
+func jsSession(t *testing.T, client, dependency string) {
+	t.Parallel()
+	folder := installed(t, "js")
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal(err) // it was there for conformance/install
+	}
+	text, err := os.ReadFile(filepath.Join("js", "package.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var manifest struct{ Dependencies map[string]string }
+	if err := json.Unmarshal(text, &manifest); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.TrimPrefix(manifest.Dependencies[dependency], "npm:aws-sdk@")
+	for _, m := range modes() {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			version := runScript(t, startServer(t, m), "js-"+client, node, filepath.Join("js", "session.js"), client, folder)
+			if version != want {
+				t.Errorf("version: got %s %s, want %s as pinned: run conformance/install", dependency, version, want)
+			}
+		})
+	}
+}
+
+// TestCelery is a session of Celery's producer and workers.
+func TestCelery(t *testing.T) {
+	celerySession(t, "celery", pinned(t, filepath.Join("celery", "requirements.txt"), "celery"))
+}
+
+// TestCeleryDebian is the same session with the Celery of Debian bookworm, which
+// speaks the query protocol, and another dialect of it where it receives.
+func TestCeleryDebian(t *testing.T) { celerySession(t, "celery-debian", "5.2.6") }
+
+func celerySession(t *testing.T, client, want string) {
+	t.Parallel()
+	python := installed(t, client, "bin", "python")
+	for _, m := range modes() {
+		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
+			version := runScript(t, startServer(t, m), client, python, filepath.Join("celery", "session.py"))
+			if !strings.HasPrefix(version, "celery "+want+", ") {
+				t.Errorf("version: got %s, want celery %s: run conformance/install", version, want)
 			}
 		})
 	}
@@ -35,6 +94,7 @@ func boto3Session(t *testing.T, client, pins string) {
 
 // TestAWSCLI takes about a minute of CPU in each mode: each call starts Python.
 func TestAWSCLI(t *testing.T) {
+	t.Parallel()
 	aws := installed(t, "awscli", "bin", "aws")
 	for _, m := range modes() {
 		t.Run(string(m), func(t *testing.T) {
@@ -126,10 +186,10 @@ func parseReport(report string) (version string, steps []step, faults []string) 
 	return version, steps, faults
 }
 
-// pinned returns the version of a Python package in a file of folder boto3.
+// pinned returns the version of a Python package in a file of pins.
 func pinned(t *testing.T, pins, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("boto3", pins))
+	text, err := os.ReadFile(pins)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +198,6 @@ func pinned(t *testing.T, pins, name string) string {
 			return v
 		}
 	}
-	t.Fatalf("boto3/%s pins no %s", pins, name)
+	t.Fatalf("%s pins no %s", pins, name)
 	return ""
 }
