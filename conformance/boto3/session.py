@@ -23,6 +23,7 @@ import boto3
 import admin_steps
 import batch_steps
 import error_steps
+import fifo_steps
 import message_steps
 import queue_steps
 from client import Session
@@ -59,6 +60,14 @@ STEPS = [
     Step("receive-and-delete-batch", batch_steps.receive_and_delete_batch),
     Step("change-visibility-batch", batch_steps.change_visibility_batch),
     Step("batch-errors", batch_steps.batch_errors),
+    Step("fifo-queue", fifo_steps.fifo_queue),
+    Step("fifo-groups", fifo_steps.fifo_groups),
+    Step("fifo-timeout", fifo_steps.fifo_timeout),
+    Step("fifo-batch", fifo_steps.fifo_batch),
+    Step("fifo-deduplication", fifo_steps.fifo_deduplication),
+    Step("fifo-receive-attempt", fifo_steps.fifo_receive_attempt),
+    Step("fifo-dead-letter", fifo_steps.fifo_dead_letter),
+    Step("fifo-errors", fifo_steps.fifo_errors),
     Step("queue-errors", error_steps.queue_errors),
     Step("send-errors", error_steps.send_errors),
     Step("receive-errors", error_steps.receive_errors),
