@@ -23,13 +23,17 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
+// goStep is one step of the session.
+type goStep struct {
+	name string
+	run  func(*session)
+}
+
 // TestGoSDK is a session of aws-sdk-go-v2, with the steps of boto3/session.py.
 // The SDK itself checks the MD5 of every body.
 func TestGoSDK(t *testing.T) {
-	steps := []struct {
-		name string
-		run  func(*session)
-	}{
+	t.Parallel()
+	steps := []goStep{
 		{"create-queue", (*session).createQueue},
 		{"list-queues", (*session).listQueues},
 		{"queue-attributes", (*session).queueAttributes},
@@ -49,8 +53,10 @@ func TestGoSDK(t *testing.T) {
 		{"change-visibility-batch", (*session).changeVisibilityBatch},
 		{"batch-errors", (*session).batchErrors},
 	}
+	steps = append(append(steps, adminSteps...), fifoSteps...)
 	for _, m := range modes() {
 		t.Run(string(m), func(t *testing.T) {
+			t.Parallel()
 			e := startServer(t, m)
 			prefix := e.prefix("gosdk")
 			for _, step := range steps {
