@@ -27,11 +27,14 @@ export AWS_MAX_ATTEMPTS=1 AWS_PAGER="" AWS_CLI_FILE_ENCODING=UTF-8 LC_ALL=C.UTF-
 . "$here/queue_steps.sh"
 . "$here/message_steps.sh"
 . "$here/batch_steps.sh"
+. "$here/admin_steps.sh"
+. "$here/fifo_steps.sh"
 
 steps=(
   protocol create-queue list-queues queue-attributes counts-and-purge dead-letter delete-queue
   send-receive attribute-filters unicode large-bodies long-poll visibility delay
   send-batch receive-and-delete-batch change-visibility-batch batch-errors
+  tags permissions move-tasks fifo fifo-content-and-dead-letter fifo-errors
   queue-errors message-errors
 )
 [ "$signed" = --signed ] && steps+=(signature-errors)
