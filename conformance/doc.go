@@ -3,11 +3,13 @@
 // binary. Its tests build cmd/runnel, start "runnel dev" and "runnel serve", and
 // run the sessions of
 //
-//	boto3/    boto3, in Python
+//	boto3/    boto3 by either protocol, in Python
 //	awscli/   AWS CLI v2, in a shell script
 //	gosdk_*   aws-sdk-go-v2, as Go tests
+//	js/       aws-sdk-js v3, and v2 by either protocol, in JavaScript
+//	celery/   Celery's producer and workers, the newest and Debian's, in Python
 //
-// README.md says what they cover and which versions they run. The first two
+// README.md says what they cover and which versions they run. All but the Go SDK
 // need ./install to have run; without it they are skipped, or fail where CI is
 // set in the environment.
 package conformance
