@@ -3,6 +3,7 @@
 GO       ?= go
 FUZZTIME ?= 10m
 SOAK     ?= 20
+OPS      ?= 500000
 EXIT     ?=
 
 # The released binary is pure Go. Only the race detector needs a C compiler.
@@ -49,6 +50,10 @@ soak: ## a minute of overload, 20 kills SOAK times, and the tests of store, queu
 	RUNNEL_SOAK=1 $(GO) test -count=1 -v -run='^TestFlowOverload$$' ./server
 	$(GO) test -count=$(SOAK) -timeout=0 -v -run='^TestKillFlow$$' ./cmd/runnel
 	$(GO) test -shuffle=on -count=$(SOAK) -timeout=0 ./internal/store/... ./internal/queue/... ./internal/dispatch/...
+
+.PHONY: model
+model: ## OPS random operations (default 500000) on a model of each kind of queue, printed by kind
+	RUNNEL_MODEL=$(OPS) $(GO) test -count=1 -v -timeout=0 -run='^Test(FIFO)?Model$$' ./internal/queue -rapid.steps=200 -rapid.nofailfile
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10m each)

@@ -2,290 +2,297 @@ package queue_test
 
 import (
 	"context"
-	"errors"
+	"flag"
 	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
-	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/queue"
 )
 
-// TestModel does random operations on a queue and on a simple model of one,
-// under virtual time, with restarts and crashes in between, and compares.
-func TestModel(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		// rapid shrinks a failure by running it again: each run is a bubble.
-		synctest.Test(t, func(t *testing.T) { runModel(t, rt) })
-	})
+// TestModel does random operations on a queue, its dead-letter queue and on a
+// simple model of both, under virtual time, with restarts, crashes and jumps of
+// the wall clock in between, and compares.
+func TestModel(t *testing.T) { checkModel(t, false) }
+
+// TestFIFOModel is TestModel for FIFO queues: order and locks of groups,
+// deduplication and repeated receives besides.
+func TestFIFOModel(t *testing.T) { checkModel(t, true) }
+
+// checkModel checks as often as rapid is told to. With RUNNEL_MODEL=N it goes on
+// until N operations were done, in rounds with the seeds 1, 2, 3 and so on.
+func checkModel(t *testing.T, fifo bool) {
+	done := make(map[string]int)
+	check := func() {
+		rapid.Check(t, func(rt *rapid.T) {
+			// rapid shrinks a failure by running it again: each run is a bubble,
+			// and what rapid panics with must leave it.
+			var failure any
+			synctest.Test(t, func(t *testing.T) {
+				defer func() { failure = recover() }()
+				runModel(t, rt, fifo, done)
+			})
+			switch {
+			case failure == nil:
+			case rt.Failed():
+				panic(failure)
+			default:
+				rt.SkipNow() // it has run out of data
+			}
+		})
+	}
+	sum := func() (n int) {
+		for _, k := range done {
+			n += k
+		}
+		return n
+	}
+	begun := time.Now()
+	rounds := 0
+	if text := os.Getenv("RUNNEL_MODEL"); text != "" {
+		want, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("RUNNEL_MODEL: %v", err)
+		}
+		for ; sum() < want && !t.Failed(); rounds++ {
+			if err := flag.Set("rapid.seed", strconv.Itoa(rounds+1)); err != nil {
+				t.Fatal(err)
+			}
+			check()
+		}
+	} else {
+		check()
+	}
+	seeds := "a random seed"
+	if rounds > 0 {
+		seeds = fmt.Sprintf("seeds 1 to %d", rounds)
+	}
+	t.Logf("%d operations, %d restarts and %d crashes among them, %s, %v",
+		sum(), done["restart"], done["crash"], seeds, time.Since(begun).Round(time.Second))
+	for _, name := range slices.Sorted(maps.Keys(done)) {
+		t.Logf("%8d %s", done[name], name)
+	}
 }
 
-// modelled is what the model knows of a message.
-type modelled struct {
-	delayed   bool
-	held      bool      // in flight, also in a back-off
-	until     time.Time // held or delayed: when it is visible again
-	receives  int
-	failures  int
-	delivery  *runnel.Delivery // the last one
-	flow      bool             // the last delivery was to the flow
-	durable   int              // receives as the next process knows them
-	untilNext time.Time        // held as the next process knows it; zero: visible there
-}
-
-func (m *modelled) visible(now time.Time) bool {
-	return !m.held && !m.delayed || !now.Before(m.until)
+// receipt is one that a client was given at some time.
+type receipt struct {
+	of      *modelled
+	on      *line
+	receipt queue.Receipt
 }
 
 type model struct {
-	rt       *rapid.T
 	h        *home
-	q        *queue.Queue
-	source   runnel.Source
-	messages map[string]*modelled
+	main     *line
+	dead     *line // of main
+	byGroup  bool  // the scope of deduplication
 	serial   int
-	purged   time.Time
+	receipts []receipt
+	jump     time.Duration // of the wall clock, in all
+	jumps    int
+
+	process      int
+	stop         func() // ends Set.Run
+	started      time.Time
+	startedWall  time.Time
+	startedJumps int
 }
 
-func runModel(t *testing.T, rt *rapid.T) {
+func (m *model) wall() time.Time { return time.Now().Add(m.jump) }
+
+func runModel(t *testing.T, rt *rapid.T, fifo bool, done map[string]int) {
 	h := newHome(t)
 	h.small = true
+	m := &model{h: h}
+	h.now = m.wall
 	h.restart()
-	m := &model{rt: rt, h: h, messages: map[string]*modelled{}}
-	m.q = h.create("q", nil)
-	m.source = m.q.Source()
+	suffix := ""
+	if fifo {
+		suffix = ".fifo"
+		m.byGroup = rapid.Bool().Draw(rt, "dedup by group")
+	}
+	open := func(name string, retention time.Duration, receives int) *line {
+		l := &line{
+			name: name + suffix, fifo: fifo, ids: map[string]sentOnce{}, attempts: map[string]*repeatable{}, last: -1,
+			visibility: 30 * time.Second, retention: retention, receives: receives,
+		}
+		l.q = h.create(l.name, func(s *queue.Settings) {
+			if fifo {
+				s.FIFO = &queue.FIFO{DedupByGroup: m.byGroup}
+			}
+			m.settings(l, s)
+		})
+		return l
+	}
+	m.dead = open("dead", 10*time.Minute, 0)
+	m.main = open("q", 3*time.Minute, 4)
+	m.begin()
+	defer func() { m.stop() }()
 	rt.Repeat(map[string]func(*rapid.T){
-		"":           m.check,
-		"send":       m.send,
-		"receive":    func(rt *rapid.T) { m.receive(rt, false) },
-		"flow":       func(rt *rapid.T) { m.receive(rt, true) },
-		"delete":     m.remove,
-		"visibility": m.visibility,
-		"settle":     m.settle,
-		"move":       m.move,
-		"wait":       m.wait,
-		"purge":      m.purge,
-		"restart":    func(*rapid.T) { m.again(h.restart) },
-		"crash":      func(*rapid.T) { m.again(h.crash) },
+		"": m.check,
+		"operation": func(rt *rapid.T) {
+			op := m.operation(rt)
+			op.do(rt)
+			done[op.name]++
+		},
 	})
-	h.close()
+}
+
+// operation is what the model can do, and how often of 64 times it does it.
+type operation struct {
+	name   string
+	weight int
+	do     func(*rapid.T)
+}
+
+// slot is a number below 64, of which each is as likely: rapid's own generators
+// prefer low ones.
+var slot = rapid.Custom(func(rt *rapid.T) (n int) {
+	for range 6 {
+		n <<= 1
+		if rapid.Bool().Draw(rt, "bit") {
+			n++
+		}
+	}
+	return n
+})
+
+// operation draws the next one.
+func (m *model) operation(rt *rapid.T) operation {
+	ops := []operation{
+		{"send", 12, m.send},
+		{"receive", 10, func(rt *rapid.T) { m.receive(rt, false) }},
+		{"flow receive", 7, func(rt *rapid.T) { m.receive(rt, true) }},
+		{"delete", 4, m.remove},
+		{"change visibility", 4, m.visibility},
+		{"settle", 5, m.settle},
+		{"settle all", 2, m.settleAll},
+		{"transaction", 2, m.transaction},
+		{"extend", 1, m.extend},
+		{"close source", 1, m.closeSource},
+		{"move", 2, m.move},
+		{"configure", 2, m.configure},
+		{"wait", 5, m.wait},
+		{"purge", 1, m.purge},
+		{"jump of the clock", 1, m.jumpWall},
+		{"restart", 1, func(rt *rapid.T) { m.again(rt, m.h.restart) }},
+		{"crash", 2, func(rt *rapid.T) { m.again(rt, m.h.crash) }},
+		{"move task", 1, m.moveTask},
+		{"receive attempt", 1, m.attempt},
+	}
+	n := slot.Draw(rt, "operation")
+	for _, op := range ops {
+		if n -= op.weight; n < 0 {
+			return op
+		}
+	}
+	panic("the weights are not 64")
+}
+
+// begin begins with a process.
+func (m *model) begin() {
+	m.process++
+	m.started, m.startedWall, m.startedJumps = time.Now(), m.wall(), m.jumps
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = m.h.set.Run(ctx)
+	}()
+	m.stop = func() {
+		stop()
+		<-ended
+	}
+	for _, l := range m.lines() {
+		l.q = m.h.queue(l.name)
+		l.source = l.q.Source()
+		l.purged = time.Time{}
+		clear(l.attempts)
+	}
+}
+
+func (m *model) lines() []*line { return []*line{m.main, m.dead} }
+
+// again starts the next process, which knows what is stored: what the flow held
+// is visible.
+func (m *model) again(rt *rapid.T, start func()) {
+	m.stop()
+	start()
+	m.begin()
+	now, wall := time.Now(), m.wall()
+	for _, l := range m.lines() {
+		for _, s := range l.order {
+			d := s.stored
+			if d == nil {
+				d = &stored{}
+			}
+			s.receives, s.failures, s.first, s.delivery, s.flow = d.receives, d.failures, d.first, d.delivery, false
+			longest := queue.MaxVisibilityTimeout
+			if d.delayed {
+				longest = queue.MaxDelay
+			}
+			remains := min(d.due.Sub(wall), longest)
+			s.held, s.delayed, s.until = d.held && remains > 0, d.delayed && remains > 0, now.Add(remains)
+			s.leasedAt = now.Add(-min(max(wall.Sub(d.leased), 0), queue.MaxVisibilityTimeout))
+		}
+	}
+	m.revive(rt)
 }
 
 func (m *model) check(rt *rapid.T) {
-	synctest.Wait() // timers that are due have run
+	m.look()
 	now := time.Now()
-	var want queue.Depth
-	for _, s := range m.messages {
-		switch {
-		case s.visible(now):
-			want.Visible++
-		case s.delayed:
-			want.Delayed++
-		default:
-			want.InFlight++
-		}
-	}
-	if got := m.q.Depth(); got != want {
-		rt.Fatalf("depth: got %+v, want %+v", got, want)
-	}
-}
-
-func (m *model) send(rt *rapid.T) {
-	ms := make([]runnel.Message, rapid.IntRange(1, 6).Draw(rt, "count"))
-	for i := range ms {
-		m.serial++
-		ms[i].Body = fmt.Appendf(nil, "message %d %0*d", m.serial, rapid.SampledFrom([]int{1, 90, 400}).Draw(rt, "pad"), 0)
-		ms[i].Key = rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(rt, "tenant")
-		s := &modelled{}
-		if rapid.IntRange(0, 3).Draw(rt, "delayed") == 0 {
-			ms[i].Delay = time.Duration(rapid.IntRange(1, 40).Draw(rt, "delay")) * time.Second
-			s.delayed, s.until = true, time.Now().Add(ms[i].Delay)
-		}
-		m.messages[string(ms[i].Body)] = s
-	}
-	if _, err := m.q.Send(ms); err != nil {
-		rt.Fatalf("send: %v", err)
-	}
-}
-
-func (m *model) receive(rt *rapid.T, flow bool) {
-	lim := runnel.Limits{
-		Messages: rapid.IntRange(1, 7).Draw(rt, "most"),
-		Lease:    time.Duration(rapid.IntRange(1, 60).Draw(rt, "lease")) * time.Second,
-	}
-	receive := m.q.Receive
-	if flow {
-		receive = m.source.Receive
-	}
-	ds, err := receive(context.Background(), lim)
-	if err != nil {
-		rt.Fatalf("receive: %v", err)
-	}
-	now := time.Now()
-	visible := 0
-	for _, s := range m.messages {
-		if s.visible(now) {
-			visible++
-		}
-	}
-	if len(ds) > lim.Messages || (len(ds) == 0) != (visible == 0) {
-		rt.Fatalf("received %d messages, at most %d of %d visible were asked for", len(ds), lim.Messages, visible)
-	}
-	for i := range ds {
-		d := &ds[i]
-		s := m.messages[string(d.Body)]
-		if s == nil || !s.visible(now) {
-			rt.Fatalf("received %.20q, which is not visible: %+v", d.Body, s)
-		}
-		s.receives++
-		if d.Receives != s.receives || d.Attempt != s.failures+1 {
-			rt.Fatalf("%.20q: receives %d and attempt %d, want %d and %d", d.Body, d.Receives, d.Attempt, s.receives, s.failures+1)
-		}
-		s.delayed, s.held, s.until, s.delivery, s.flow = false, true, now.Add(lim.Lease), d, flow
-		if !flow {
-			s.durable, s.untilNext = s.receives, s.until
-		}
-	}
-}
-
-// some draws a message that was delivered to a client, or to the flow.
-func (m *model) some(rt *rapid.T, flow bool) (string, *modelled) {
-	var bodies []string
-	for i := 1; i <= m.serial; i++ { // in a fixed order, for rapid
-		for _, pad := range []int{1, 90, 400} {
-			body := fmt.Sprintf("message %d %0*d", i, pad, 0)
-			if s := m.messages[body]; s != nil && s.delivery != nil && s.flow == flow {
-				bodies = append(bodies, body)
+	for _, l := range m.lines() {
+		var want, more queue.Depth
+		for _, s := range l.order {
+			d := &want
+			if s.expired {
+				d = &more
+			}
+			switch {
+			case s.visible(now):
+				d.Visible++
+			case s.delayed:
+				d.Delayed++
+			default:
+				d.InFlight++
 			}
 		}
-	}
-	if len(bodies) == 0 {
-		rt.Skip("nothing was delivered")
-	}
-	body := rapid.SampledFrom(bodies).Draw(rt, "message")
-	return body, m.messages[body]
-}
-
-func (m *model) remove(rt *rapid.T) {
-	body, s := m.some(rt, false)
-	if err := m.q.Delete([]queue.Receipt{s.delivery.Handle.(queue.Receipt)})[0]; err != nil {
-		rt.Fatalf("delete: %v", err)
-	}
-	delete(m.messages, body) // by its last receipt: visible again or not
-}
-
-func (m *model) visibility(rt *rapid.T) {
-	_, s := m.some(rt, false)
-	timeout := time.Duration(rapid.IntRange(0, 60).Draw(rt, "timeout")) * time.Second
-	err := m.q.ChangeVisibility([]queue.Visibility{{Receipt: s.delivery.Handle.(queue.Receipt), Timeout: timeout}})[0]
-	if s.visible(time.Now()) {
-		if !errors.Is(err, queue.ErrNotInFlight) {
-			rt.Fatalf("change of a visible message: %v", err)
+		got := l.q.Depth()
+		within := func(got, want, more int64) bool { return want <= got && got <= want+more }
+		if !within(got.Visible, want.Visible, more.Visible) || !within(got.Delayed, want.Delayed, more.Delayed) || got.InFlight != want.InFlight {
+			rt.Fatalf("depth of %s: got %+v, want %+v, or up to %+v more that have expired", l.name, got, want, more)
 		}
-		return
-	}
-	if err != nil {
-		rt.Fatalf("change: %v", err)
-	}
-	s.until = time.Now().Add(timeout)
-	s.untilNext = s.until
-	s.held = timeout > 0
-}
-
-func (m *model) settle(rt *rapid.T) {
-	body, s := m.some(rt, true)
-	verdict := rapid.SampledFrom([]runnel.Verdict{runnel.Ack, runnel.Retry, runnel.Release}).Draw(rt, "verdict")
-	after := time.Duration(rapid.IntRange(0, 40).Draw(rt, "after")) * time.Second
-	err := m.source.Settle(context.Background(), []runnel.Settlement{{Delivery: s.delivery, Verdict: verdict, After: after}})
-	s.delivery = nil
-	if s.visible(time.Now()) {
-		var failed *runnel.SettleError
-		if !errors.As(err, &failed) || !errors.Is(failed.Failed[0], runnel.ErrLeaseLost) {
-			rt.Fatalf("%s of a lost lease: %v", verdict, err)
-		}
-		return
-	}
-	if err != nil {
-		rt.Fatalf("%s: %v", verdict, err)
-	}
-	switch verdict {
-	case runnel.Ack:
-		delete(m.messages, body)
-	case runnel.Retry:
-		s.failures++
-		s.until = time.Now().Add(after)
-		s.durable, s.untilNext = s.receives, s.until
-	case runnel.Release:
-		s.receives--
-		s.held, s.until = after > 0, time.Now().Add(after)
 	}
 }
 
-// move puts a visible message, which need not be in memory, at the end of the
-// queue, as if it were new.
-func (m *model) move(rt *rapid.T) {
-	ps, err := m.q.Peek(0, 1000)
-	if err != nil {
-		rt.Fatalf("peek: %v", err)
+// some draws the queue that the next operation is on: mostly the main one.
+func (m *model) some(rt *rapid.T) *line {
+	if rapid.IntRange(0, 4).Draw(rt, "queue") == 0 {
+		return m.dead
 	}
-	if len(ps) != len(m.messages) {
-		rt.Fatalf("peeked %d messages, there are %d", len(ps), len(m.messages))
-	}
-	if len(ps) == 0 {
-		rt.Skip("the queue is empty")
-	}
-	p := rapid.SampledFrom(ps).Draw(rt, "message")
-	s := m.messages[string(p.Body)]
-	err = m.h.set.Move(m.q.Name(), p.Position, m.q.Name())
-	if !s.visible(time.Now()) {
-		if runnel.CodeOf(err) != runnel.CodeConflict {
-			rt.Fatalf("move of what is not visible: %v", err)
-		}
-		return
-	}
-	if err != nil {
-		rt.Fatalf("move: %v", err)
-	}
-	m.messages[string(p.Body)] = &modelled{}
-	if err := m.h.set.Move(m.q.Name(), p.Position, m.q.Name()); runnel.CodeOf(err) != runnel.CodeNotFound {
-		rt.Fatalf("move of what was moved: %v", err)
-	}
+	return m.main
 }
 
+// wait lets time pass.
 func (m *model) wait(rt *rapid.T) {
-	time.Sleep(time.Duration(rapid.IntRange(1, 30_000).Draw(rt, "ms")) * time.Millisecond)
+	time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 20, 700, 3000, 9000, 30_000, 70_000}).Draw(rt, "ms")) * time.Millisecond)
 }
 
-func (m *model) purge(rt *rapid.T) {
-	err := m.q.Purge()
-	if now := time.Now(); m.purged.IsZero() || now.Sub(m.purged) >= time.Minute {
-		m.purged = now
-		clear(m.messages)
-		if err != nil {
-			rt.Fatalf("purge: %v", err)
-		}
-	} else if !errors.Is(err, queue.ErrPurgeInProgress) {
-		rt.Fatalf("purge again: %v", err)
+// jumpWall puts the wall clock forward or back, which moves no timeout.
+func (m *model) jumpWall(rt *rapid.T) {
+	by := rapid.SampledFrom([]time.Duration{10 * time.Second, 2 * time.Minute, time.Hour, 13 * time.Hour}).Draw(rt, "by")
+	if rapid.Bool().Draw(rt, "back") {
+		by = -by
 	}
-}
-
-// again starts the next process: what the flow held is visible.
-func (m *model) again(start func()) {
-	start()
-	m.q = m.h.queue("q")
-	m.source = m.q.Source()
-	m.purged = time.Time{}
-	for _, s := range m.messages {
-		if s.flow || s.delivery == nil {
-			s.delivery = nil
-		}
-		if !s.delayed {
-			s.held = !s.untilNext.IsZero()
-			s.until = s.untilNext
-		}
-		s.receives = s.durable
-	}
+	m.jump += by
+	m.jumps++
+	m.revive(rt)
 }

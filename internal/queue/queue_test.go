@@ -27,7 +27,8 @@ type home struct {
 	fs    *storetest.CrashFS
 	store *store.Store
 	set   *queue.Set
-	small bool // with Set.Shrink
+	small bool             // with Set.Shrink
+	now   func() time.Time // the wall clock; nil: the real one
 }
 
 func newHome(t testing.TB) *home {
@@ -43,7 +44,7 @@ func (h *home) open() {
 	if h.store, err = store.Open("data", store.Options{FS: h.fs, Log: quiet}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.set, err = queue.Open(h.store, queue.Options{Log: quiet}); err != nil {
+	if h.set, err = queue.Open(h.store, queue.Options{Log: quiet, Now: h.now}); err != nil {
 		h.t.Fatal(err)
 	}
 	if h.small {
