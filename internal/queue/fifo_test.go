@@ -501,6 +501,36 @@ func TestFIFOParked(t *testing.T) {
 	}
 }
 
+// TestFIFODelayedAgain: the wall clock is put back while nothing runs, so that a
+// message is delayed again that was delivered already. It is before those behind
+// it all the same.
+func TestFIFODelayedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t)
+		h.small = true
+		h.restart()
+		q := h.create("q.fifo", func(s *queue.Settings) { fifo(s); s.Delay = 20 * time.Second })
+		sendGrouped(t, q, "a1", "a2")
+		pause(20 * time.Second)
+		if err := q.Configure(func(s *queue.Settings) error { s.Delay = 0; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		flow, err := q.Source().Receive(t.Context(), runnel.Limits{Messages: 2, Lease: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantBodies(t, flow, "a1 a2")
+		sendGrouped(t, q, "b1", "c1", "a3")
+		h.now = func() time.Time { return time.Now().Add(-time.Hour) }
+		h.restart() // the low-water mark is behind a2 now
+		q = h.queue("q.fifo")
+		wantDepth(t, q, 3, 0, 2)
+		wantDrained(t, q, "b1 c1")
+		pause(queue.MaxDelay)
+		wantDrained(t, q, "a1 a2 a3")
+	})
+}
+
 // TestFIFORetention: what expires, also behind a message in flight, leaves the
 // order of the rest.
 func TestFIFORetention(t *testing.T) {
