@@ -4,6 +4,7 @@ GO       ?= go
 FUZZTIME ?= 10m
 SOAK     ?= 20
 OPS      ?= 500000
+HISTORY  ?= 20m
 EXIT     ?=
 
 # The released binary is pure Go. Only the race detector needs a C compiler.
@@ -54,6 +55,10 @@ soak: ## a minute of overload, 20 kills SOAK times, and the tests of store, queu
 .PHONY: model
 model: ## OPS random operations (default 500000) on a model of each kind of queue, printed by kind
 	RUNNEL_MODEL=$(OPS) $(GO) test -count=1 -v -timeout=0 -run='^Test(FIFO)?Model$$' ./internal/queue -rapid.steps=200 -rapid.nofailfile
+
+.PHONY: history
+history: ## clients, kills and jumps of the clock for HISTORY (default 20m), and a check of what they saw
+	RUNNEL_HISTORY=$(HISTORY) $(GO) test -count=1 -v -timeout=0 -run='^TestHistory$$' ./internal/queue/history
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (default 10m each)

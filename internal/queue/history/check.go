@@ -38,8 +38,8 @@ type checker struct {
 	groups     map[place][]delivery    // of FIFO queues
 	uses       map[string][]*Call      // of a receipt
 	claims     map[place][]claim       // by id
-	gone       map[place]time.Duration // by id: since when it certainly is
-	unknown    map[string][]*Call      // receives of a queue without an answer
+	gone       map[place]time.Duration // by id: since when it certainly is, there or in the dead-letter queue
+	unknown    map[string][]*Call      // receives of a queue that may have had more than was answered
 	sources    map[string]string       // of dead-letter queues
 }
 
@@ -87,7 +87,7 @@ func (c *checker) index() {
 				c.sends[at] = append(c.sends[at], call)
 			}
 		case Receive:
-			if call.Outcome == Unknown {
+			if call.Outcome == Unknown || call.unseen() {
 				c.unknown[call.Queue] = append(c.unknown[call.Queue], call)
 			}
 			for j := range call.Received {
@@ -109,16 +109,22 @@ func (c *checker) index() {
 
 // claim finds the times for which messages were certainly held, and from when
 // on they were certainly gone. A delete on a standard queue is acknowledged, too,
-// if the message was received again since: it counts while the claim holds.
+// if the message was received again since: it counts while the claim holds. On a
+// FIFO queue a late one is acknowledged if the message is not in that queue any
+// more, but perhaps a dead letter.
 func (c *checker) claim() {
 	for at, ds := range c.deliveries {
 		for _, d := range ds {
 			m := d.message()
 			now := c.History.claim(d.call, m.Body, m.Receipt)
 			for _, use := range c.uses[m.Receipt] {
-				if use.Kind == Delete && use.Outcome == OK && (c.Queues[at.queue].FIFO || c.holds(&now, use.From) && c.holds(&now, use.To)) {
-					if gone, ok := c.gone[at]; !ok || use.To < gone {
-						c.gone[at] = use.To
+				if use.Kind == Delete && use.Outcome == OK {
+					held := c.holds(&now, use.From) && c.holds(&now, use.To)
+					if held || c.Queues[at.queue].FIFO {
+						c.since(at, use.To)
+					}
+					if dead := c.Queues[at.queue].Dead; held && dead != "" {
+						c.since(place{dead, at.name}, use.To)
 					}
 				}
 				now.over = use.From
@@ -153,13 +159,18 @@ func (c *checker) phantom() {
 	}
 }
 
+// since notes that a message is certainly gone from some time on.
+func (c *checker) since(at place, when time.Duration) {
+	if gone, ok := c.gone[at]; !ok || when < gone {
+		c.gone[at] = when
+	}
+}
+
 func (c *checker) cameBack() {
 	for at, gone := range c.gone {
-		for _, in := range []string{at.queue, c.Queues[at.queue].Dead} {
-			for _, d := range c.deliveries[place{in, at.name}] {
-				if d.call.From >= gone {
-					c.violated("came back", "%v was deleted from %s before %v", d, at.queue, gone)
-				}
+		for _, d := range c.deliveries[at] {
+			if d.call.From >= gone {
+				c.violated("came back", "%v was deleted before %v", d, gone)
 			}
 		}
 	}

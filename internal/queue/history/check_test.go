@@ -133,6 +133,9 @@ func TestCheck(t *testing.T) {
 			send("q", "a1").receive("q", 30*s, "a1:1").remove("q", "a1:1").receive("dead", s, "a1:1")},
 		{"back on a fifo queue, after a late delete", "came back", tell().
 			send("q.fifo", "a1").receive("q.fifo", s, "a1:1").wait(10*s).remove("q.fifo", "a1:1").receive("q.fifo", s, "a1:2")},
+		{"a late delete of what is a dead letter", "", tell().
+			send("q.fifo", "a1").receive("q.fifo", s, "a1:1").wait(s).receive("q.fifo", s, "a1:2").wait(s).receive("q.fifo", s, "a1:3").wait(s).
+			receive("dead.fifo", s, "a1:1").remove("q.fifo", "a1:3").wait(s).receive("dead.fifo", s, "a1:2")},
 		{"the delete came too late", "", tell().
 			send("q", "a1").receive("q", s, "a1:1").wait(10*s).remove("q", "a1:1").receive("q", s, "a1:2")},
 		{"the delete had no answer", "", tell().
@@ -207,6 +210,8 @@ func TestCheck(t *testing.T) {
 			send("q", "a1").receive("q", s, "a1:1").wait(s).receive("q", s, "a1:2").wait(s).receive("dead", s, "a1:1")},
 		{"a dead letter after a receive without an answer", "", tell().
 			send("q", "a1").receive("q", s, "a1:1").wait(s).receive("q", s).unknown().wait(s).receive("q", s, "a1:3").wait(s).receive("dead", s, "a1:1")},
+		{"a dead letter after a receive whose timeouts ended at once", "", tell().
+			send("q", "a1").receive("q", s, "a1:1").wait(s).receive("q", 0).wait(s).receive("q", s, "a1:3").wait(s).receive("dead", s, "a1:1")},
 		{"a dead letter too late", "dead letter", tell().
 			send("q", "a1").receive("q", s, "a1:4")},
 		{"a dead letter in its own queue", "dead letter", tell().

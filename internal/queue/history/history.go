@@ -35,8 +35,12 @@ type Call struct {
 	Timeout  time.Duration // Receive, Change: the visibility timeout
 	Receipt  string        // Delete, Change
 	Message  Message       // Send: ID and Sequence as they were told
-	Received []Message     // Receive, in their order
+	Received []Message     // Receive, in their order; one of nothing may be left out if its Timeout is longer than it took
 }
+
+// unseen says whether the visibility timeouts of a receive may have ended before
+// its answer: what was deleted or moved in between, it does not have.
+func (c *Call) unseen() bool { return c.Timeout <= c.To-c.From }
 
 // Message is a message as its sender or a receiver sees it. Its body tells it
 // from all others; who sends it again gives the same deduplication id.
