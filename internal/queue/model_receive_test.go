@@ -161,7 +161,8 @@ func (m *model) buried(rt *rapid.T, begun, now time.Time) {
 	m.look()
 }
 
-// attempt receives with an id, perhaps again.
+// attempt receives with an id, perhaps again. On a standard queue the id means
+// nothing.
 func (m *model) attempt(rt *rapid.T) {
 	l, lim := m.some(rt), m.limits(rt)
 	id := rapid.SampledFrom([]string{"x", "y", "z"}).Draw(rt, "id")
@@ -179,7 +180,7 @@ func (m *model) attempt(rt *rapid.T) {
 	if !again {
 		delete(l.attempts, id)
 		ds := m.received(rt, l, lim, false, receive)
-		if len(ds) == 0 {
+		if len(ds) == 0 || !l.fifo {
 			return
 		}
 		a := &repeatable{ends: time.Now().Add(queue.AttemptWindow), ds: ds}

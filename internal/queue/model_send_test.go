@@ -45,7 +45,7 @@ func (m *model) send(rt *rapid.T) {
 	for i := range ms {
 		ms[i], added[i] = m.message(rt, l)
 		if l.fifo {
-			ms[i].DedupID = fmt.Sprint("id", m.serial-rapid.SampledFrom([]int{0, 0, 0, 0, 1, 7}).Draw(rt, "back"))
+			ms[i].DedupID = fmt.Sprint("id", m.serial-rapid.SampledFrom([]int{0, 0, 0, 0, 1, 7, 30}).Draw(rt, "back"))
 		}
 	}
 	if l.fifo {

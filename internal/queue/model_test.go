@@ -283,7 +283,8 @@ func (m *model) some(rt *rapid.T) *line {
 
 // wait lets time pass.
 func (m *model) wait(rt *rapid.T) {
-	time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 20, 700, 3000, 9000, 30_000, 70_000}).Draw(rt, "ms")) * time.Millisecond)
+	window := int(queue.DedupWindow / time.Millisecond)
+	time.Sleep(time.Duration(rapid.SampledFrom([]int{1, 20, 700, 3000, 9000, 30_000, 70_000, window - 500, window}).Draw(rt, "ms")) * time.Millisecond)
 }
 
 // jumpWall puts the wall clock forward or back, which moves no timeout.

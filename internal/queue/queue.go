@@ -123,7 +123,7 @@ func (q *Queue) load() error {
 		} else {
 			q.place(l, m.state)
 		}
-		if m.group != nil && l.state == delayed && n < q.cursor {
+		if q.groups != nil && l.state == delayed && n < q.cursor {
 			// It was delivered to a flow, and the wall clock was put back. It is
 			// before what is behind it in its group as it was when it was sent.
 			q.pass(n, nil, *m.group, l)
