@@ -110,11 +110,8 @@ func TestMessage(t *testing.T) {
 	e.want(t, "ChangeMessageVisibility", `{"QueueUrl":"q","ReceiptHandle":"`+handle+`","VisibilityTimeout":0}`, "")
 	again := e.ok("ReceiveMessage", `{"QueueUrl":"q"}`).field(t, "Messages", 0, "ReceiptHandle")
 
-	stale := e.do("ChangeMessageVisibility", `{"QueueUrl":"q","ReceiptHandle":"`+handle+`","VisibilityTimeout":1}`)
-	want := parameterValue("Value " + handle + " for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change.")
-	if diff := cmp.Diff(want, refused(t, stale)); diff != "" {
-		t.Errorf("change by a stale handle (-want +got):\n%s", diff)
-	}
+	e.refuses(t, "ChangeMessageVisibility", `{"QueueUrl":"q","ReceiptHandle":"`+handle+`","VisibilityTimeout":1}`,
+		parameterValue("Value "+handle+" for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change."))
 	e.want(t, "DeleteMessage", `{"QueueUrl":"q","ReceiptHandle":"`+handle+`"}`, "")
 	if d := e.queue("q").Depth(); d.InFlight != 1 {
 		t.Errorf("a stale handle deleted: %+v", d)
@@ -396,7 +393,5 @@ func TestPurge(t *testing.T) {
 		t.Errorf("depth: %+v", d)
 	}
 	want := refusal{403, sqsType + "PurgeQueueInProgress", service + "PurgeQueueInProgress;Sender", "Only one PurgeQueue operation on q is allowed every 60 seconds."}
-	if diff := cmp.Diff(want, refused(t, e.do("PurgeQueue", `{"QueueUrl":"q"}`))); diff != "" {
-		t.Errorf("again (-want +got):\n%s", diff)
-	}
+	e.refuses(t, "PurgeQueue", `{"QueueUrl":"q"}`, want)
 }

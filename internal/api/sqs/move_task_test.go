@@ -64,9 +64,7 @@ func TestMoveTasks(t *testing.T) {
 	}
 	receive("to")
 	const active = "There is already a task running. Only one active task is allowed for a source queue arn at a given time."
-	if diff := cmp.Diff(parameterValue(active), refused(t, e.do("StartMessageMoveTask", `{"SourceArn":"`+arnPrefix+`dead"}`))); diff != "" {
-		t.Errorf("a second one (-want +got):\n%s", diff)
-	}
+	e.refuses(t, "StartMessageMoveTask", `{"SourceArn":"`+arnPrefix+`dead"}`, parameterValue(active))
 	_, text = e.post("/", "Action=ListMessageMoveTasks&MaxResults=10&SourceArn="+arnPrefix+"dead")
 	type entry struct {
 		TaskHandle, Status, SourceArn, DestinationArn string
@@ -98,9 +96,7 @@ func TestMoveTasks(t *testing.T) {
 		t.Errorf("cancel: got %s", a.body)
 	}
 	const over = "Only active message movement tasks can be cancelled."
-	if diff := cmp.Diff(parameterValue(over), refused(t, e.do("CancelMessageMoveTask", `{"TaskHandle":"`+started.Handle+`"}`))); diff != "" {
-		t.Errorf("cancel again (-want +got):\n%s", diff)
-	}
+	e.refuses(t, "CancelMessageMoveTask", `{"TaskHandle":"`+started.Handle+`"}`, parameterValue(over))
 	if status := e.ok("ListMessageMoveTasks", `{"SourceArn":"`+arnPrefix+`dead"}`).field(t, "Results", 0, "Status"); !strings.HasPrefix(status, "CANCELL") {
 		t.Errorf("status: got %s", status)
 	}

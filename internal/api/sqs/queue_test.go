@@ -338,9 +338,7 @@ func TestTags(t *testing.T) {
 		{"UntagQueue", `{"QueueUrl":"none","TagKeys":["a"]}`, noQueue},
 		{"ListQueueTags", `{"QueueUrl":"none"}`, noQueue},
 	} {
-		if diff := cmp.Diff(test.want, refused(t, e.do(test.action, test.body))); diff != "" {
-			t.Errorf("%s %.60s (-want +got):\n%s", test.action, test.body, diff)
-		}
+		e.refuses(t, test.action, test.body, test.want)
 	}
 	e.ok("TagQueue", `{"QueueUrl":"q","Tags":{"k":"`+strings.Repeat("é", 256)+`"}}`)
 }
@@ -378,9 +376,7 @@ func TestPermissions(t *testing.T) {
 		{"RemovePermission", `{"QueueUrl":"q","Label":"none"}`, parameterValue("Value none for parameter Label is invalid. Reason: can't find label.")},
 		{"RemovePermission", `{"QueueUrl":"none","Label":"a"}`, noQueue},
 	} {
-		if diff := cmp.Diff(test.want, refused(t, e.do(test.action, test.body))); diff != "" {
-			t.Errorf("%s %s (-want +got):\n%s", test.action, test.body, diff)
-		}
+		e.refuses(t, test.action, test.body, test.want)
 	}
 	e.want(t, "RemovePermission", `{"QueueUrl":"q","Label":"two"}`, "")
 	if diff := cmp.Diff(policy(one), e.attributes("q", "Policy")); diff != "" {
@@ -401,9 +397,7 @@ func TestPermissions(t *testing.T) {
 	for i := range 18 {
 		e.ok("AddPermission", add(fmt.Sprint("n", i), ann, `"*"`))
 	}
-	if got := refused(t, e.do("AddPermission", add("more", ann, `"*"`))); got.Query != "OverLimit;Sender" {
-		t.Errorf("21 statements: got %+v", got)
-	}
+	e.refuses(t, "AddPermission", add("more", ann, `"*"`), refusal{403, sqsType + "OverLimit", "OverLimit;Sender", "21 Statements were found, maximum allowed is 20."})
 }
 
 func TestDeadLetterSources(t *testing.T) {
@@ -425,10 +419,5 @@ func TestDeadLetterSources(t *testing.T) {
 	if _, got := e.post("/000000000000/other", "Action=ListDeadLetterSourceQueues"); got != good("ListDeadLetterSourceQueues", "<QueueUrl>"+url("s1")+"</QueueUrl>") {
 		t.Errorf("got %s", got)
 	}
-	if diff := cmp.Diff(noQueue, refused(t, e.do("ListDeadLetterSourceQueues", `{"QueueUrl":"none"}`))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if got := refused(t, e.do("ListDeadLetterSourceQueues", `{"QueueUrl":"dead","MaxResults":1001}`)); got.Query != "InvalidParameterValue;Sender" {
-		t.Errorf("got %+v", got)
-	}
+	e.refuses(t, "ListDeadLetterSourceQueues", `{"QueueUrl":"none"}`, noQueue)
 }

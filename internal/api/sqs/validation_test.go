@@ -139,12 +139,8 @@ func TestLimitsRefused(t *testing.T) {
 		{"SendMessage", send.with(`"MessageSystemAttributes":{"AWSTraceHeader":{"DataType":"String","StringValue":""}}`), parameterValue("Message (user) attribute 'AWSTraceHeader' must contain a non-empty value of type 'String'.")},
 		{"SendMessage", send.with(`"MessageSystemAttributes":{"AWSTraceHeader":{"DataType":"Binary","BinaryValue":"AQID"}}`), parameterValue("The type of message system attribute 'AWSTraceHeader' is invalid. You must use only the type String.")},
 
-		{"TagQueue", `{"QueueUrl":"q"}`, missingParameter("Tags")},
-		{"UntagQueue", `{"QueueUrl":"q"}`, missingParameter("TagKeys")},
-		{"TagQueue", toQ.with(`"Tags":{` + repeated(51, `"k%d":"v"`) + `}`), parameterValue("A queue can have at most 50 tags, this one would have 51.")},
 		{"TagQueue", toQ.with(`"Tags":{"` + x129 + `":"v"}`), parameterValue(`The tag "` + x129[:128] + `" is invalid: ` + tagText)},
 		{"TagQueue", toQ.with(`"Tags":{"k":"` + x129 + x129 + `"}`), parameterValue(`The tag "k" is invalid: ` + tagText)},
-		{"TagQueue", toQ.with(`"Tags":{"AWS:k":"v"}`), parameterValue(`The tag "AWS:k" is invalid: keys that begin with aws: are reserved for system use.`)},
 		{"ListQueues", `{"MaxResults":-1}`, value(-1, "MaxResults", "Must be between 1 and 1000, if provided.")},
 		{"ListDeadLetterSourceQueues", toQ.with(`"MaxResults":1001`), value(1001, "MaxResults", "Must be between 1 and 1000, if provided.")},
 	}
