@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,6 +73,17 @@ func (e *env) want(t *testing.T, action, body, want string) {
 	}
 }
 
+// visible waits until a queue has so many visible messages: the timeouts of
+// others end by a timer.
+func (e *env) visible(t *testing.T, name string, n int64) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); e.queue(name).Depth().Visible != n; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%s: %+v, want %d visible", name, e.queue(name).Depth(), n)
+		}
+	}
+}
+
 // TestMessage is the life of a message. The digests are what Amazon answered
 // to the same calls.
 func TestMessage(t *testing.T) {
@@ -83,7 +95,7 @@ func TestMessage(t *testing.T) {
 		`"blob":{"DataType":"Binary","BinaryValue":"AQID"}}}`,
 		`{"MD5OfMessageAttributes":"d838729972a4b70e2d2acd9d59ac847c","MD5OfMessageBody":"5d41402abc4b2a76b9719d911017c592","MessageId":"ID"}`)
 
-	const receive = `{"QueueUrl":"q","VisibilityTimeout":0`
+	const receive = `{"QueueUrl":"q","WaitTimeSeconds":20,"VisibilityTimeout":0` // a timer ends the timeout
 	const common = `"Body":"hello","MD5OfBody":"5d41402abc4b2a76b9719d911017c592",`
 	const color = `"MD5OfMessageAttributes":"da1b33cc3cbfe8b1630921e78e6b9880","MessageAttributes":{"color":{"DataType":"String","StringValue":"blue"}},`
 	const ids = `"MessageId":"ID","ReceiptHandle":"HANDLE"}]}`
@@ -105,10 +117,10 @@ func TestMessage(t *testing.T) {
 		}
 	}
 
-	handle := e.ok("ReceiveMessage", `{"QueueUrl":"q","VisibilityTimeout":30}`).field(t, "Messages", 0, "ReceiptHandle")
+	handle := e.ok("ReceiveMessage", `{"QueueUrl":"q","WaitTimeSeconds":20,"VisibilityTimeout":30}`).field(t, "Messages", 0, "ReceiptHandle")
 	e.want(t, "ReceiveMessage", `{"QueueUrl":"q","WaitTimeSeconds":0}`, `{}`)
 	e.want(t, "ChangeMessageVisibility", `{"QueueUrl":"q","ReceiptHandle":"`+handle+`","VisibilityTimeout":0}`, "")
-	again := e.ok("ReceiveMessage", `{"QueueUrl":"q"}`).field(t, "Messages", 0, "ReceiptHandle")
+	again := e.ok("ReceiveMessage", `{"QueueUrl":"q","WaitTimeSeconds":20}`).field(t, "Messages", 0, "ReceiptHandle")
 
 	e.refuses(t, "ChangeMessageVisibility", `{"QueueUrl":"q","ReceiptHandle":"`+handle+`","VisibilityTimeout":1}`,
 		parameterValue("Value "+handle+" for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change."))
@@ -174,6 +186,7 @@ func TestSystemAttributes(t *testing.T) {
 	const rest = `"MessageGroupId":"tenant-1","SenderId":"000000000000","SentTimestamp":"NOW"},"Body":"x","MD5OfBody":"9dd4e461268c8034f5c8564e155c67a6","MessageId":"ID","ReceiptHandle":"HANDLE"}]}`
 	const all = `"MessageAttributeNames":["All"],"MessageSystemAttributeNames":["All"]}`
 	e.want(t, "ReceiveMessage", `{"QueueUrl":"q",`+all, `{"Messages":[{"Attributes":{"AWSTraceHeader":"some-trace-id",`+first+rest)
+	e.visible(t, "q", 1)
 	e.want(t, "ReceiveMessage", `{"QueueUrl":"q",`+all, `{}`)
 	e.want(t, "ReceiveMessage", `{"QueueUrl":"dead",`+all,
 		`{"Messages":[{"Attributes":{"AWSTraceHeader":"some-trace-id",`+second+`"DeadLetterQueueSourceArn":"arn:aws:sqs:us-east-1:000000000000:q",`+rest)

@@ -30,6 +30,7 @@ func TestMoveTasks(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.ok("ReceiveMessage", `{"QueueUrl":"q","VisibilityTimeout":0}`)
+	e.visible(t, "q", 1)
 	e.want(t, "ReceiveMessage", `{"QueueUrl":"q"}`, `{}`) // dead-lettered
 
 	handle := e.ok("StartMessageMoveTask", `{"SourceArn":"`+arnPrefix+`dead"}`).field(t, "TaskHandle")
@@ -158,6 +159,7 @@ func TestMoveTaskFIFO(t *testing.T) {
 		ids = append(ids, e.ok("SendMessage", `{"QueueUrl":"q.fifo","MessageBody":"`+body+`","MessageGroupId":"g","MessageDeduplicationId":"d`+body+`"}`).field(t, "MessageId"))
 	}
 	e.ok("ReceiveMessage", `{"QueueUrl":"q.fifo","MaxNumberOfMessages":2,"VisibilityTimeout":0}`)
+	e.visible(t, "q.fifo", 2)
 	for range 2 { // dead-lettered
 		e.want(t, "ReceiveMessage", `{"QueueUrl":"q.fifo"}`, `{}`)
 	}

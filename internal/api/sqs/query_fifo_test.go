@@ -158,7 +158,7 @@ func TestQueryFilters(t *testing.T) {
 		{`"Hel*"`, nil},
 		{`"none","AWS.TraceHeader",""`, nil},
 	} {
-		body := `{"QueueUrl":"q","VisibilityTimeout":0,"MessageAttributeNames":[` + test.names + `]}`
+		body := `{"QueueUrl":"q","WaitTimeSeconds":20,"VisibilityTimeout":0,"MessageAttributeNames":[` + test.names + `]}`
 		var got struct {
 			Messages []queryMessage `xml:"Message"`
 		}
@@ -187,7 +187,7 @@ func TestQueryFilters(t *testing.T) {
 		}
 	}
 	// One name without a number, as old clients send it.
-	if _, text := e.post("/", "Action=ReceiveMessage&QueueUrl=q&VisibilityTimeout=0&"+url.Values{"MessageAttributeName": {"Hello"}, "AttributeName": {"SenderId"}}.Encode()); !xmlHas(t, text, "SenderId", "Hello") {
+	if _, text := e.post("/", "Action=ReceiveMessage&QueueUrl=q&WaitTimeSeconds=20&VisibilityTimeout=0&"+url.Values{"MessageAttributeName": {"Hello"}, "AttributeName": {"SenderId"}}.Encode()); !xmlHas(t, text, "SenderId", "Hello") {
 		t.Errorf("names without numbers: %s", text)
 	}
 }

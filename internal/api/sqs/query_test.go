@@ -171,7 +171,7 @@ func TestQueryMessages(t *testing.T) {
 		t.Fatalf("got %s", text)
 	}
 
-	receive := "Action=ReceiveMessage&AttributeName.1=All&MessageAttributeName.1=All&VisibilityTimeout="
+	receive := "Action=ReceiveMessage&WaitTimeSeconds=20&AttributeName.1=All&MessageAttributeName.1=All&VisibilityTimeout="
 	for _, method := range []string{http.MethodPost, http.MethodGet} {
 		_, text = xmlAnswer(t, e.send(e.formRequest(method, "/000000000000/q", receive+"0")))
 		var got struct {
@@ -193,7 +193,7 @@ func TestQueryMessages(t *testing.T) {
 	}
 
 	// The other protocol finds the same, and its handle is good in this one.
-	handle := e.ok("ReceiveMessage", `{"QueueUrl":"q"}`).field(t, "Messages", 0, "ReceiptHandle")
+	handle := e.ok("ReceiveMessage", `{"QueueUrl":"q","WaitTimeSeconds":20}`).field(t, "Messages", 0, "ReceiptHandle")
 	if status, text := e.post("/000000000000/q", "Action=ChangeMessageVisibility&VisibilityTimeout=60&ReceiptHandle="+url.QueryEscape(handle)); status != 200 {
 		t.Errorf("ChangeMessageVisibility: %s", text)
 	}
