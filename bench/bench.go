@@ -71,9 +71,15 @@ func (b *bench) remove(dir string) error {
 
 // child runs a program that prints figures.
 func (b *bench) child(ctx context.Context, label string, run int, program string, args ...string) (figures, error) {
+	return b.childIn(ctx, nil, label, run, program, args...)
+}
+
+// childIn is child with an environment of its own; nil: that of this program.
+func (b *bench) childIn(ctx context.Context, env []string, label string, run int, program string, args ...string) (figures, error) {
 	var f figures
 	var out, messages bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = env
 	cmd.Stdout, cmd.Stderr = &out, &messages
 	command := b.display(program, args)
 	fmt.Fprintf(os.Stderr, "%s, run %d: %s\n", label, run, command)
@@ -110,6 +116,8 @@ func (b *bench) display(program string, args []string) string {
 		switch {
 		case i > 0 && args[i-1] == "--url":
 			a = "URL"
+		case i > 0 && args[i-1] == "--server-pid":
+			a = "PID"
 		case strings.HasSuffix(a, ".prof"):
 			a = "FILE"
 		case strings.HasPrefix(a, b.scratch):

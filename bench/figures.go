@@ -20,10 +20,14 @@ type figures struct {
 	Cycle   *phase   `json:"cycle,omitempty"`
 	Wake    *latency `json:"send_to_receive_ms,omitempty"`
 
-	Flow *flowFigures `json:"flow,omitempty"`
+	Series []interval   `json:"series,omitempty"`
+	Flow   *flowFigures `json:"flow,omitempty"`
 
 	CPU              float64 `json:"cpu_us_per_message"`
 	ServerCPU        float64 `json:"server_cpu_us_per_message,omitempty"`
+	ServerCores      float64 `json:"server_cores,omitempty"`
+	Polls            int64   `json:"polls,omitempty"`
+	Held             int64   `json:"held,omitempty"`
 	WrittenBytes     float64 `json:"bytes_written_per_message,omitempty"`
 	Allocs           float64 `json:"allocs_per_message,omitempty"`
 	PeakRSS          int64   `json:"peak_rss_bytes,omitempty"`
@@ -56,12 +60,24 @@ type flowFigures struct {
 	Lost       int64    `json:"lost"`
 }
 
+// interval is a part of a run, with --every.
+type interval struct {
+	Seconds   float64  `json:"seconds"` // to its end
+	Sent      int64    `json:"sent"`
+	Received  int64    `json:"received"`
+	Send      *latency `json:"send_ms,omitempty"`
+	DiskBytes int64    `json:"disk_bytes,omitempty"`
+	RSS       int64    `json:"rss_bytes,omitempty"`
+}
+
 type phase struct {
-	Messages int64    `json:"messages"`
-	Seconds  float64  `json:"seconds"`
-	Rate     float64  `json:"per_second"`
-	CPU      float64  `json:"cpu_us,omitempty"`
-	Latency  *latency `json:"latency_ms,omitempty"`
+	Messages int64   `json:"messages"`
+	Seconds  float64 `json:"seconds"`
+	Rate     float64 `json:"per_second"`
+	CPU      float64 `json:"cpu_us,omitempty"`
+	// ServerCPU is the server's, over HTTP.
+	ServerCPU float64  `json:"server_cpu_us,omitempty"`
+	Latency   *latency `json:"latency_ms,omitempty"`
 }
 
 type latency struct {

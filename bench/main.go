@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // scenario is one file of this program.
@@ -28,6 +29,7 @@ var scenarios = []scenario{
 	{"backlog", "a million messages waiting against none; restart and memory", backlogScenario},
 	{"wake", "from send to a waiting receive, over HTTP", wakeScenario},
 	{"http", "batch sends and whole cycles over HTTP", httpScenario},
+	{"bare", "calls over HTTP against a bare net/http server", bareScenario},
 	{"flow", "from a queue through a function to a queue", flowScenario},
 }
 
@@ -35,8 +37,11 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "appendlog" {
 		exit(appendLogCommand(os.Args[2:], os.Stdout))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "bare" {
+		exit(bareCommand(ctx, os.Args[2:], os.Stdout))
+	}
 	exit(run(ctx, os.Args[1:]))
 }
 

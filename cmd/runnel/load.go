@@ -29,7 +29,10 @@ type loadOptions struct {
 	consumers    int
 	round        int
 	preload      int64
+	hold         int64
 	keep         bool
+	every        time.Duration
+	serverPID    int
 
 	inProcess  bool
 	dir        string
@@ -60,6 +63,7 @@ Modes:
   loop     each producer sends a message, receives one and deletes it, in turn.
   phases   rounds of --round messages: all are sent, then all received, then all
            deleted, and the processor time of each is counted apart.
+  poll     consumers wait in long polls of 20 s, and nothing is sent.
 
 With --flow, a server in this process runs a flow from a queue to another one;
 producers send in process, a consumer takes the results. FUNCTION is go, python
@@ -95,7 +99,7 @@ a stall is charged to every message that it holds up.`,
 	}
 	addClientFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&opt.mode, "mode", "cycle", "send, receive, cycle, loop or phases")
+	f.StringVar(&opt.mode, "mode", "cycle", "send, receive, cycle, loop, phases or poll")
 	f.StringVar(&opt.queue, "queue", "load", "name of the queue; it is made if there is none, and then deleted at the end")
 	f.Int64Var(&opt.messages, "messages", 0, "how many messages")
 	f.DurationVar(&opt.duration, "duration", 10*time.Second, "for how long messages are sent, if --messages does not say how many")
@@ -107,7 +111,10 @@ a stall is charged to every message that it holds up.`,
 	f.IntVar(&opt.consumers, "consumers", 4, "how many receive at once")
 	f.IntVar(&opt.round, "round", 2000, "messages of a round, in mode phases")
 	f.Int64Var(&opt.preload, "preload", 0, "send so many messages first; they stay as a backlog")
+	f.Int64Var(&opt.hold, "hold", 0, "send and receive so many messages first; they stay in flight")
 	f.BoolVar(&opt.keep, "keep", false, "do not delete what is received, nor the queue")
+	f.DurationVar(&opt.every, "every", 0, "put figures of each such time into the line, for a graph; 0: none")
+	f.IntVar(&opt.serverPID, "server-pid", 0, "process of the server, if it is on this machine: its processor time is then exact, and known of each phase")
 	f.BoolVar(&opt.inProcess, "in-process", false, "use the engine in this process, without HTTP")
 	f.StringVar(&opt.dir, "dir", "", "data directory of the engine (default: a new one, removed at the end)")
 	f.BoolVar(&opt.leases, "leases", false, "receive as a flow does, by leases in memory; in process only")
@@ -131,12 +138,16 @@ func (o *loadOptions) validate() error {
 		}
 	}
 	switch o.mode {
-	case "send", "receive", "cycle", "loop", "phases":
+	case "send", "receive", "cycle", "loop", "phases", "poll":
 	default:
-		check(false, "--mode %s: want send, receive, cycle, loop or phases", o.mode)
+		check(false, "--mode %s: want send, receive, cycle, loop, phases or poll", o.mode)
 	}
 	check(o.messages >= 0, "--messages %d: want 0 or more", o.messages)
 	check(o.preload >= 0, "--preload %d: want 0 or more", o.preload)
+	check(o.hold >= 0, "--hold %d: want 0 or more", o.hold)
+	check(o.mode != "poll" || o.duration > 0, "--mode poll needs --duration")
+	check(o.every >= 0, "--every %v: want 0 or more", o.every)
+	check(!o.inProcess || o.serverPID == 0, "--server-pid is not for --in-process")
 	check(o.duration >= 0, "--duration %v: want 0 or more", o.duration)
 	check(o.messages > 0 || o.duration > 0 || o.mode == "receive", "say how long the load lasts: --messages or --duration")
 	check(o.rate >= 0, "--rate %v: want 0 or more", o.rate)
@@ -181,7 +192,7 @@ func (o *loadOptions) run(cmd *cobra.Command) (err error) {
 		if err != nil {
 			return err
 		}
-		if target, err = openHTTP(ctx, c, o.queue, max(o.producers, o.consumers)*2); err != nil {
+		if target, err = openHTTP(ctx, c, o.queue, max(o.producers, o.consumers)*2, o.serverPID); err != nil {
 			return err
 		}
 	}
@@ -193,6 +204,9 @@ func (o *loadOptions) run(cmd *cobra.Command) (err error) {
 	stopProgress := r.reportProgress(cmd.ErrOrStderr())
 	defer stopProgress()
 	if err := r.preload(ctx); err != nil {
+		return err
+	}
+	if err := r.holdFirst(ctx); err != nil {
 		return err
 	}
 	if settle != nil {

@@ -132,6 +132,14 @@ func (t *engineTarget) after(_ context.Context, f *figures) error {
 	return nil
 }
 
+func (t *engineTarget) sample(context.Context) sample {
+	st := t.store.Stats()
+	now, _ := residentBytes()
+	return sample{DiskBytes: int64(st.DiskBytes), RSS: max(now, 0)}
+}
+
+func (t *engineTarget) serverCPU() time.Duration { return -1 }
+
 // sizeOf is how many bytes the files of a directory have. Files that go
 // meanwhile do not count.
 func sizeOf(dir string) (bytes int64) {

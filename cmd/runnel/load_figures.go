@@ -34,6 +34,9 @@ type figures struct {
 	// Wake is from when a send was due to when its message was received.
 	Wake *latency `json:"send_to_receive_ms,omitempty"`
 
+	// Series is there with --every only.
+	Series []interval `json:"series,omitempty"`
+
 	// Flow is there with --flow only.
 	Flow *flowFigures `json:"flow,omitempty"`
 
@@ -41,13 +44,16 @@ type figures struct {
 	// engine's and the load generator's in process.
 	CPU              float64  `json:"cpu_us_per_message"`
 	ServerCPU        *float64 `json:"server_cpu_us_per_message,omitempty"`
+	ServerCores      *float64 `json:"server_cores,omitempty"` // busy, on average
 	WrittenBytes     *float64 `json:"bytes_written_per_message,omitempty"`
 	Allocs           *float64 `json:"allocs_per_message,omitempty"`
 	AllocBytes       *float64 `json:"alloc_bytes_per_message,omitempty"`
 	RSS              int64    `json:"rss_bytes,omitempty"`
 	PeakRSS          int64    `json:"peak_rss_bytes,omitempty"`
 	ServerRSS        int64    `json:"server_rss_bytes,omitempty"`
-	Backlog          int64    `json:"backlog"` // visible messages when the run began
+	Backlog          int64    `json:"backlog"`         // visible messages when the run began
+	Held             int64    `json:"held,omitempty"`  // of --hold, in flight when it began
+	Polls            int64    `json:"polls,omitempty"` // answers without a message, in mode poll
 	OpenMS           *float64 `json:"open_ms,omitempty"`
 	ReadyMS          *float64 `json:"ready_ms,omitempty"` // opened, and a first message received
 	SettledSeconds   *float64 `json:"settled_seconds,omitempty"`
@@ -68,8 +74,10 @@ type phase struct {
 	Seconds  float64 `json:"seconds"`
 	Rate     float64 `json:"per_second"`
 	// CPU per message, where the phase had the process to itself.
-	CPU     *float64 `json:"cpu_us,omitempty"`
-	Latency *latency `json:"latency_ms,omitempty"` // of a call
+	CPU *float64 `json:"cpu_us,omitempty"`
+	// ServerCPU is the server's.
+	ServerCPU *float64 `json:"server_cpu_us,omitempty"`
+	Latency   *latency `json:"latency_ms,omitempty"` // of a call
 }
 
 func newPhase(messages int64, took time.Duration, h *histogram) *phase {

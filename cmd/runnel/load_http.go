@@ -18,13 +18,20 @@ type httpTarget struct {
 	url       string // of the queue
 	prefix    []byte // {"QueueUrl":"..."
 	made      bool   // the queue is ours to delete
+	pid       int    // of the server; 0: not known
 	begin     map[string]float64
+	beginCPU  time.Duration
 }
 
-// openHTTP finds or makes the queue. calls is how many may be made at once.
-func openHTTP(ctx context.Context, c *client, name string, calls int) (*httpTarget, error) {
+// openHTTP finds or makes the queue. calls is how many may be made at once,
+// and pid the process of the server, or 0.
+func openHTTP(ctx context.Context, c *client, name string, calls, pid int) (*httpTarget, error) {
+	if pid != 0 && processCPU(pid) < 0 {
+		return nil, fmt.Errorf("--server-pid %d: the system tells nothing of such a process", pid)
+	}
 	t := &httpTarget{
 		client: c,
+		pid:    pid,
 		// No more than a connection for each caller, all kept.
 		transport: &http.Transport{
 			MaxIdleConnsPerHost: calls,
@@ -73,10 +80,20 @@ func (t *httpTarget) before(ctx context.Context, f *figures) error {
 	f.URL = t.client.base
 	f.Durability = "the server's; runnel: fsync before acknowledgement"
 	t.begin = t.metrics(ctx)
+	t.beginCPU = t.serverCPU()
 	return nil
 }
 
+// serverCPU is the processor time of the server so far, or -1.
+func (t *httpTarget) serverCPU() time.Duration {
+	if t.pid == 0 {
+		return -1
+	}
+	return processCPU(t.pid)
+}
+
 func (t *httpTarget) after(ctx context.Context, f *figures) error {
+	endCPU := t.serverCPU()
 	end := t.metrics(ctx)
 	// since returns what counters have gained, or false if one is not known.
 	since := func(names ...string) (sum float64, ok bool) {
@@ -90,8 +107,16 @@ func (t *httpTarget) after(ctx context.Context, f *figures) error {
 		}
 		return sum, true
 	}
-	if cpu, ok := since("process_cpu_seconds_total"); ok {
+	cpu, known := (endCPU - t.beginCPU).Seconds(), t.beginCPU >= 0 && endCPU >= 0
+	if !known {
+		cpu, known = since("process_cpu_seconds_total")
+	}
+	if known {
 		f.ServerCPU = per(cpu*1e6, f.Messages)
+		if f.Seconds > 0 {
+			cores := rounded(cpu / f.Seconds)
+			f.ServerCores = &cores
+		}
 	}
 	if bytes, ok := since("runnel_store_commit_bytes_total", "runnel_store_flushed_bytes_total", "runnel_store_compacted_bytes_total"); ok {
 		f.WrittenBytes = per(bytes, f.Messages)
@@ -102,6 +127,11 @@ func (t *httpTarget) after(ctx context.Context, f *figures) error {
 	}
 	f.ServerRSS = int64(end["process_resident_memory_bytes"])
 	return nil
+}
+
+func (t *httpTarget) sample(ctx context.Context) sample {
+	m := t.metrics(ctx)
+	return sample{DiskBytes: int64(m["runnel_store_disk_bytes"]), RSS: int64(m["process_resident_memory_bytes"])}
 }
 
 // metrics returns the metrics of the server that have no labels; none where

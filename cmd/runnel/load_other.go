@@ -23,6 +23,8 @@ func residentBytes() (now, most int64) {
 	return -1, u.Maxrss
 }
 
+func processCPU(int) time.Duration { return -1 }
+
 func childrenCPU() time.Duration { return -1 }
 
 func cpuModel() string { return runtime.GOARCH }

@@ -14,13 +14,16 @@ type cost struct {
 	messages int64
 	time     time.Duration
 	cpu      time.Duration
+	server   func() time.Duration // its processor time so far, or -1
+	served   time.Duration
 }
 
 // measure runs a phase of some messages. What the engine does in the
 // background is charged to the phase in which it happens to be done.
 func (c *cost) measure(messages int64, f func() error) error {
-	begin, cpu := time.Now(), cpuNow()
+	begin, cpu, server := time.Now(), cpuNow(), c.server()
 	err := f()
+	c.served += c.server() - server
 	c.cpu += cpuNow() - cpu
 	c.time += time.Since(begin)
 	c.messages += messages
@@ -31,6 +34,9 @@ func (c *cost) phase(h *histogram) *phase {
 	p := newPhase(c.messages, c.time, h)
 	if p != nil {
 		p.CPU = per(float64(c.cpu.Nanoseconds())/1e3, c.messages)
+		if c.served > 0 {
+			p.ServerCPU = per(float64(c.served.Nanoseconds())/1e3, c.messages)
+		}
 	}
 	return p
 }
@@ -40,7 +46,8 @@ func (c *cost) phase(h *histogram) *phase {
 // against a backlog, which stays as it is.
 func (r *loadRun) phases(ctx context.Context, f *figures) error {
 	o := r.opt
-	var send, receive, remove cost
+	fresh := cost{server: r.target.serverCPU}
+	send, receive, remove := fresh, fresh, fresh
 	producers := make([]loadWorker, o.producers)
 	buffers := make([]*bodies, o.producers)
 	for i := range producers {
@@ -75,7 +82,10 @@ func (r *loadRun) phases(ctx context.Context, f *figures) error {
 	}
 	f.Messages = receive.messages
 	f.Send, f.Receive, f.Delete = send.phase(&r.sendTimes), receive.phase(&r.receiveTimes), remove.phase(&r.deleteTimes)
-	total := cost{receive.messages, send.time + receive.time + remove.time, send.cpu + receive.cpu + remove.cpu}
+	total := cost{
+		messages: receive.messages, time: send.time + receive.time + remove.time, cpu: send.cpu + receive.cpu + remove.cpu,
+		served: send.served + receive.served + remove.served,
+	}
 	f.Cycle = total.phase(&r.cycleTimes)
 	return nil
 }
@@ -94,7 +104,7 @@ func (r *loadRun) sendRound(ctx context.Context, n int64, ws []loadWorker, buffe
 				if err := w.send(ctx, buffers[i].fill(t.n, begin, false)); err != nil {
 					return fmt.Errorf("send: %w", err)
 				}
-				r.sendTimes.record(time.Since(begin))
+				r.noteSend(time.Since(begin))
 				r.sent.Add(t.n)
 			}
 		})

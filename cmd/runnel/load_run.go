@@ -26,10 +26,14 @@ type loadRun struct {
 	filler []byte    // random text, of which bodies are parts
 
 	preloadTook time.Duration
+	held        int64
 
 	sent, received, deleted atomic.Int64
 
 	sendTimes, receiveTimes, deleteTimes, cycleTimes, wakeTimes histogram
+
+	// recentSends are the times since the last interval; nil without --every.
+	recentSends atomic.Pointer[histogram]
 }
 
 // stampBytes at the begin of a body say which run sent it and when that was
@@ -103,6 +107,51 @@ func (r *loadRun) noteWake(body []byte, now time.Time) {
 	r.wakeTimes.record(now.Sub(r.start) - time.Duration(binary.BigEndian.Uint64(stamp[8:])))
 }
 
+// holdFirst sends messages and receives them: they stay in flight.
+func (r *loadRun) holdFirst(ctx context.Context) error {
+	if r.opt.hold == 0 {
+		return nil
+	}
+	const (
+		workers  = 16
+		patience = 5 * time.Second
+	)
+	most := int64(max(1, min(maxBatchEntries, maxBatchBytes/r.opt.size)))
+	p := pacer{start: time.Now(), batch: most, messages: r.opt.hold}
+	var held atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range workers {
+		g.Go(func() error {
+			w, b := r.target.worker(), r.bodies(int(most))
+			var ts []taken
+			for {
+				t, ok := p.next(ctx)
+				if !ok {
+					return context.Cause(ctx)
+				}
+				if err := w.send(ctx, b.fill(t.n, p.start, false)); err != nil {
+					return fmt.Errorf("send what is to be held: %w", err)
+				}
+				for left := t.n; left > 0; left -= int64(len(ts)) {
+					var err error
+					// Others may have taken what this one has sent, and will
+					// leave as much.
+					if ts, err = w.receive(ctx, int(left), patience, ts[:0]); err != nil {
+						return fmt.Errorf("receive what is to be held: %w", err)
+					}
+					if len(ts) == 0 {
+						return fmt.Errorf("receive what is to be held: nothing came for %v, and %d messages are missing", patience, left)
+					}
+					held.Add(int64(len(ts)))
+				}
+			}
+		})
+	}
+	err := g.Wait()
+	r.held = held.Load()
+	return err
+}
+
 // preload fills the backlog. What it sends is not counted.
 func (r *loadRun) preload(ctx context.Context) error {
 	if r.opt.preload == 0 {
@@ -144,7 +193,7 @@ func (r *loadRun) run(ctx context.Context) (*figures, error) {
 	f := &figures{
 		Mode: o.mode, InProcess: o.inProcess, Leases: o.leases, SizeBytes: o.size, Batch: o.batch, ReceiveBatch: o.receiveBatch,
 		Producers: o.producers, Consumers: o.consumers, RateAsked: o.rate,
-		PreloadMessages: o.preload, PreloadSeconds: rounded(r.preloadTook.Seconds()),
+		PreloadMessages: o.preload, PreloadSeconds: rounded(r.preloadTook.Seconds()), Held: r.held,
 		Commit: thisBuild().commit, Machine: thisMachine(), Time: time.Now().UTC().Truncate(time.Second),
 	}
 	r.sent.Store(0)
@@ -156,6 +205,7 @@ func (r *loadRun) run(ctx context.Context) (*figures, error) {
 		return nil, err
 	}
 	begin := usageNow()
+	endSeries := r.startSeries(ctx)
 	switch o.mode {
 	case "send":
 		err = r.sendOnly(ctx, f)
@@ -167,7 +217,10 @@ func (r *loadRun) run(ctx context.Context) (*figures, error) {
 		err = r.loop(ctx, f)
 	case "phases":
 		err = r.phases(ctx, f)
+	case "poll":
+		err = r.poll(ctx, f)
 	}
+	f.Series = endSeries()
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +269,7 @@ func (r *loadRun) produceAll(ctx context.Context) (took time.Duration, err error
 				if err := w.send(ctx, b.fill(t.n, due, true)); err != nil {
 					return fmt.Errorf("send: %w", err)
 				}
-				r.sendTimes.record(time.Since(due))
+				r.noteSend(time.Since(due))
 				r.sent.Add(t.n)
 			}
 		})
@@ -350,7 +403,7 @@ func (r *loadRun) loop(ctx context.Context, f *figures) error {
 				if err := w.send(ctx, b.fill(t.n, begin, true)); err != nil {
 					return fmt.Errorf("send: %w", err)
 				}
-				r.sendTimes.record(time.Since(begin))
+				r.noteSend(time.Since(begin))
 				r.sent.Add(t.n)
 				for left := int(t.n); left > 0; left -= len(ts) {
 					var err error

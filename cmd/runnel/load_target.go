@@ -15,6 +15,11 @@ type loadTarget interface {
 	// it into the figures of its messages.
 	before(ctx context.Context, f *figures) error
 	after(ctx context.Context, f *figures) error
+	// sample measures what can be seen of the target at any time.
+	sample(ctx context.Context) sample
+	// serverCPU is the processor time of another process that serves so far,
+	// or -1.
+	serverCPU() time.Duration
 	// close ends the target. A queue that the run made goes, unless keep.
 	close(ctx context.Context, keep bool) error
 }
