@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,8 @@ type loadOptions struct {
 	round        int
 	preload      int64
 	hold         int64
+	fifo         bool
+	groups       int64
 	keep         bool
 	every        time.Duration
 	serverPID    int
@@ -112,6 +115,8 @@ a stall is charged to every message that it holds up.`,
 	f.IntVar(&opt.round, "round", 2000, "messages of a round, in mode phases")
 	f.Int64Var(&opt.preload, "preload", 0, "send so many messages first; they stay as a backlog")
 	f.Int64Var(&opt.hold, "hold", 0, "send and receive so many messages first; they stay in flight")
+	f.BoolVar(&opt.fifo, "fifo", false, "use a FIFO queue: .fifo is added to its name")
+	f.Int64Var(&opt.groups, "groups", 1, "message groups that sends go to in turn, with --fifo")
 	f.BoolVar(&opt.keep, "keep", false, "do not delete what is received, nor the queue")
 	f.DurationVar(&opt.every, "every", 0, "put figures of each such time into the line, for a graph; 0: none")
 	f.IntVar(&opt.serverPID, "server-pid", 0, "process of the server, if it is on this machine: its processor time is then exact, and known of each phase")
@@ -144,6 +149,8 @@ func (o *loadOptions) validate() error {
 	}
 	check(o.messages >= 0, "--messages %d: want 0 or more", o.messages)
 	check(o.preload >= 0, "--preload %d: want 0 or more", o.preload)
+	check(o.groups >= 1, "--groups %d: want at least 1", o.groups)
+	check(o.groups == 1 || o.fifo, "--groups needs --fifo")
 	check(o.hold >= 0, "--hold %d: want 0 or more", o.hold)
 	check(o.mode != "poll" || o.duration > 0, "--mode poll needs --duration")
 	check(o.every >= 0, "--every %v: want 0 or more", o.every)
@@ -176,10 +183,17 @@ func (o *loadOptions) validate() error {
 // run puts the load on its target and prints the figures.
 func (o *loadOptions) run(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
+	if o.fifo && !strings.HasSuffix(o.queue, queue.Suffix) {
+		o.queue += queue.Suffix
+	}
+	var order *ordered
+	if o.fifo {
+		order = newOrdered(o.groups)
+	}
 	var target loadTarget
 	var settle func(context.Context) error
 	if o.inProcess {
-		engine, err := openEngine(ctx, o, cmd.ErrOrStderr())
+		engine, err := openEngine(ctx, o, order, cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}
@@ -192,7 +206,7 @@ func (o *loadOptions) run(cmd *cobra.Command) (err error) {
 		if err != nil {
 			return err
 		}
-		if target, err = openHTTP(ctx, c, o.queue, max(o.producers, o.consumers)*2, o.serverPID); err != nil {
+		if target, err = openHTTP(ctx, c, o.queue, order, max(o.producers, o.consumers)*2, o.serverPID); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ type engineTarget struct {
 	store  *store.Store
 	set    *queue.Set
 	queue  *queue.Queue
+	order  *ordered      // nil: a standard queue
 	source runnel.Source // receives are a flow's; nil: a client's
 
 	made          bool // the queue is ours to delete
@@ -34,8 +35,8 @@ type engineTarget struct {
 }
 
 // openEngine opens the store of a directory, or of a new one, and its queue.
-func openEngine(ctx context.Context, opt *loadOptions, errOut io.Writer) (*engineTarget, error) {
-	t := &engineTarget{dir: opt.dir, temp: opt.dir == "", expiry: make(chan struct{})}
+func openEngine(ctx context.Context, opt *loadOptions, order *ordered, errOut io.Writer) (*engineTarget, error) {
+	t := &engineTarget{dir: opt.dir, order: order, temp: opt.dir == "", expiry: make(chan struct{})}
 	if t.temp {
 		var err error
 		if t.dir, err = os.MkdirTemp("", "runnel-load-"); err != nil {
@@ -58,7 +59,11 @@ func (t *engineTarget) open(ctx context.Context, opt *loadOptions, log *slog.Log
 	}
 	t.opened = time.Since(begin)
 	name := queue.Name{Account: "default", Queue: opt.queue}
-	if t.queue, t.made, err = t.set.Create(name, queue.Defaults()); err != nil {
+	settings := queue.Defaults()
+	if t.order != nil {
+		settings.FIFO = new(queue.FIFO)
+	}
+	if t.queue, t.made, err = t.set.Create(name, settings); err != nil {
 		return err
 	}
 	// A first message is received, and given back without a trace.
@@ -195,7 +200,11 @@ type engineWorker struct {
 func (w *engineWorker) send(_ context.Context, bodies [][]byte) error {
 	w.messages = w.messages[:0]
 	for _, b := range bodies {
-		w.messages = append(w.messages, runnel.Message{Body: b})
+		m := runnel.Message{Body: b}
+		if w.t.order != nil {
+			m.Key, m.DedupID = w.t.order.message()
+		}
+		w.messages = append(w.messages, m)
 	}
 	_, err := w.t.queue.Send(w.messages)
 	return err

@@ -15,22 +15,24 @@ import (
 type httpTarget struct {
 	client    *client
 	transport *http.Transport
-	url       string // of the queue
-	prefix    []byte // {"QueueUrl":"..."
-	made      bool   // the queue is ours to delete
-	pid       int    // of the server; 0: not known
+	url       string   // of the queue
+	prefix    []byte   // {"QueueUrl":"..."
+	order     *ordered // nil: a standard queue
+	made      bool     // the queue is ours to delete
+	pid       int      // of the server; 0: not known
 	begin     map[string]float64
 	beginCPU  time.Duration
 }
 
 // openHTTP finds or makes the queue. calls is how many may be made at once,
 // and pid the process of the server, or 0.
-func openHTTP(ctx context.Context, c *client, name string, calls, pid int) (*httpTarget, error) {
+func openHTTP(ctx context.Context, c *client, name string, order *ordered, calls, pid int) (*httpTarget, error) {
 	if pid != 0 && processCPU(pid) < 0 {
 		return nil, fmt.Errorf("--server-pid %d: the system tells nothing of such a process", pid)
 	}
 	t := &httpTarget{
 		client: c,
+		order:  order,
 		pid:    pid,
 		// No more than a connection for each caller, all kept.
 		transport: &http.Transport{
@@ -41,8 +43,11 @@ func openHTTP(ctx context.Context, c *client, name string, calls, pid int) (*htt
 		},
 	}
 	var out struct{ QueueUrl string }
-	in := map[string]string{"QueueName": name}
+	in := map[string]any{"QueueName": name}
 	if c.sqs(ctx, "GetQueueUrl", in, &out) != nil {
+		if order != nil {
+			in["Attributes"] = map[string]string{"FifoQueue": "true"}
+		}
 		if err := c.sqs(ctx, "CreateQueue", in, &out); err != nil {
 			return nil, err
 		}
@@ -202,19 +207,35 @@ func (w *httpWorker) body(size int) []byte {
 
 // send takes bodies that need no quoting in JSON.
 func (w *httpWorker) send(ctx context.Context, bodies [][]byte) error {
+	room := 48
+	if w.t.order != nil {
+		room = 160
+	}
 	if len(bodies) == 1 {
-		b := append(w.body(len(bodies[0])+32), `,"MessageBody":"`...)
-		b = append(append(b, bodies[0]...), `"}`...)
-		_, err := w.call(ctx, "SendMessage", b)
+		b := append(w.body(len(bodies[0])+room), `,"MessageBody":"`...)
+		b = append(append(b, bodies[0]...), '"')
+		_, err := w.call(ctx, "SendMessage", append(w.ordering(b), '}'))
 		return err
 	}
-	b := append(w.body(len(bodies)*(len(bodies[0])+48)+32), `,"Entries":[`...)
+	b := append(w.body(len(bodies)*(len(bodies[0])+room)+32), `,"Entries":[`...)
 	for i, body := range bodies {
 		b = strconv.AppendInt(append(b, `{"Id":"`...), int64(i), 10)
 		b = append(b, `","MessageBody":"`...)
-		b = append(append(b, body...), `"},`...)
+		b = append(append(b, body...), '"')
+		b = append(w.ordering(b), `},`...)
 	}
 	return w.batch(ctx, "SendMessageBatch", b)
+}
+
+// ordering adds what a message has on a FIFO queue only.
+func (w *httpWorker) ordering(b []byte) []byte {
+	if w.t.order == nil {
+		return b
+	}
+	group, id := w.t.order.message()
+	b = append(append(b, `,"MessageGroupId":"`...), group...)
+	b = append(append(b, `","MessageDeduplicationId":"`...), id...)
+	return append(b, '"')
 }
 
 // batch ends the list of entries, makes the call and looks for entries that

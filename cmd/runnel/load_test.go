@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -148,6 +150,80 @@ func TestLoadBacklog(t *testing.T) {
 	checkFigures(t, f, 400)
 }
 
+// TestLoadFIFO sends to groups in turn, in process and over HTTP.
+func TestLoadFIFO(t *testing.T) {
+	dev(t)
+	for _, target := range [][]string{{"--in-process"}, {"--queue", "ordered"}} {
+		for _, args := range [][]string{
+			{"--mode", "cycle", "--batch", "7", "--groups", "5"},
+			{"--mode", "cycle", "--consumers", "2"},
+			{"--mode", "loop", "--batch", "1", "--producers", "4"},
+			{"--mode", "phases", "--groups", "300", "--round", "70"},
+		} {
+			t.Run(strings.Join(append(target, args...), " "), func(t *testing.T) {
+				f := load(t, append(append([]string{"--fifo", "--messages", "300"}, target...), args...)...)
+				checkFigures(t, f, 300)
+			})
+		}
+	}
+}
+
+// TestLoadHold has messages in flight that no run gets.
+func TestLoadHold(t *testing.T) {
+	dev(t)
+	for _, target := range []string{"--in-process=true", "--in-process=false"} {
+		f := load(t, target, "--hold", "123", "--messages", "300", "--mode", "phases")
+		checkFigures(t, f, 300)
+		if f.Held != 123 || f.Backlog != 0 {
+			t.Errorf("%d in flight and %d visible when the run began, want 123 and 0", f.Held, f.Backlog)
+		}
+	}
+}
+
+func TestLoadPoll(t *testing.T) {
+	dev(t)
+	f := load(t, "--mode", "poll", "--consumers", "20", "--duration", "200ms")
+	if f.Messages != 0 || f.Polls != 0 || f.Seconds < 0.2 || f.ServerCores == nil {
+		t.Errorf("figures of polls that none had an answer: %+v", f)
+	}
+}
+
+// TestLoadEvery adds up the intervals of a run.
+func TestLoadEvery(t *testing.T) {
+	dev(t)
+	for _, target := range []string{"--in-process=true", "--in-process=false"} {
+		f := load(t, target, "--every", "100ms", "--rate", "500", "--messages", "300")
+		checkFigures(t, f, 300)
+		var sum interval
+		for _, i := range f.Series {
+			if i.Seconds <= sum.Seconds || i.RSS <= 0 || i.DiskBytes <= 0 {
+				t.Errorf("interval %+v after %v s", i, sum.Seconds)
+			}
+			sum.Seconds, sum.Sent, sum.Received, sum.Deleted = i.Seconds, sum.Sent+i.Sent, sum.Received+i.Received, sum.Deleted+i.Deleted
+		}
+		if len(f.Series) < 5 || sum.Sent != 300 || sum.Received != 300 || sum.Deleted != 300 {
+			t.Errorf("%d intervals with %+v in all, want at least 5 with 300 of each", len(f.Series), sum)
+		}
+	}
+}
+
+// TestLoadServerPID has the server's processor time of each phase, here of this
+// very process.
+func TestLoadServerPID(t *testing.T) {
+	dev(t)
+	f := load(t, "--mode", "phases", "--messages", "300", "--server-pid", strconv.Itoa(os.Getpid()))
+	checkFigures(t, f, 300)
+	if runtime.GOOS != "linux" {
+		t.Skip("the processor time of a process is known on Linux only")
+	}
+	if f.ServerCPU == nil || f.Send.ServerCPU == nil || *f.Send.ServerCPU <= 0 || *f.Send.ServerCPU < *f.Send.CPU/2 || *f.Send.ServerCPU > *f.Send.CPU*2 {
+		t.Errorf("server and client are one process, and have used %+v", f.Send)
+	}
+	if got := mustFail(t, "", "load", "--messages", "1", "--server-pid", "4194305"); !strings.Contains(got, "such a process") {
+		t.Errorf("a process that is not there: %q", got)
+	}
+}
+
 // TestLoadWakeIsOfThisRun leaves out what others have sent.
 func TestLoadWakeIsOfThisRun(t *testing.T) {
 	f := load(t, "--in-process", "--preload", "100", "--mode", "receive")
@@ -176,7 +252,7 @@ func TestLoadProfiles(t *testing.T) {
 func TestLoadRefusals(t *testing.T) {
 	noEnvironment(t)
 	for _, test := range []struct{ args, want string }{
-		{"--mode fast", "want send, receive, cycle, loop or phases"},
+		{"--mode fast", "want send, receive, cycle, loop, phases or poll"},
 		{"--messages -1", "--messages -1"},
 		{"--duration 0s", "how long"},
 		{"--rate -1", "--rate -1"},
@@ -191,6 +267,12 @@ func TestLoadRefusals(t *testing.T) {
 		{"--dir x", "--dir needs --in-process"},
 		{"--leases", "--leases needs --in-process"},
 		{"--keep --mode loop", "--keep"},
+		{"--hold -1", "--hold -1"},
+		{"--every -1s", "--every -1s"},
+		{"--fifo --groups 0", "--groups 0"},
+		{"--groups 2", "--groups needs --fifo"},
+		{"--mode poll --messages 5", "--mode poll needs --duration"},
+		{"--in-process --server-pid 1", "--server-pid is not for"},
 		{"--url http://127.0.0.1:1", "no server answers"},
 	} {
 		if got := mustFail(t, "", append([]string{"load"}, strings.Fields(test.args)...)...); !strings.Contains(got, test.want) {
