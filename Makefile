@@ -46,8 +46,9 @@ bench: ## measure; results name machine, commit and command
 	$(GO) run ./bench
 
 .PHONY: soak
-soak: ## a minute of overload, 20 kills SOAK times, and the tests of store, queues and dispatch SOAK times (default 20)
+soak: ## 20 minutes at 80 % of the top rate, a restart with ten million messages, a minute of overload, 20 kills SOAK times, and the tests of store, queues and dispatch SOAK times (default 20)
 	@echo "this loads all cores for a long time"
+	$(GO) run ./bench -only soak,restart
 	RUNNEL_SOAK=1 $(GO) test -count=1 -v -run='^TestFlowOverload$$' ./server
 	$(GO) test -count=$(SOAK) -timeout=0 -v -run='^TestKillFlow$$' ./cmd/runnel
 	$(GO) test -shuffle=on -count=$(SOAK) -timeout=0 ./internal/store/... ./internal/queue/... ./internal/dispatch/...

@@ -104,11 +104,14 @@ type serverCall struct {
 	phase func(*figures) *phase
 }
 
+// allThree are the calls of a message's whole way.
+const allThree = "all three"
+
 var serverCalls = []serverCall{
 	{"send", func(f *figures) *phase { return f.Send }},
 	{"receive", func(f *figures) *phase { return f.Receive }},
 	{"delete", func(f *figures) *phase { return f.Delete }},
-	{"all three", func(f *figures) *phase { return f.Cycle }},
+	{allThree, func(f *figures) *phase { return f.Cycle }},
 }
 
 // recordAnswers makes each call that runnel load makes once, with messages of

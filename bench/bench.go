@@ -20,6 +20,7 @@ import (
 type bench struct {
 	pairs   int // runs of each side
 	quick   bool
+	scale   int // runs are so many times shorter; 1 if not quick
 	results string
 	scratch string
 	self    string // this program
@@ -38,18 +39,16 @@ func (b *bench) begin(s scenario) {
 	b.text.Reset()
 }
 
-// seconds is how long a run takes, or a fifth of it if it is to be quick.
+// seconds is how long a run takes: as long as is said, or shorter if it is to be
+// quick.
 func (b *bench) seconds(s int) string {
-	if b.quick {
-		return (time.Duration(s) * time.Second / 5).String()
-	}
-	return (time.Duration(s) * time.Second).String()
+	return (time.Duration(s) * time.Second / time.Duration(b.scale)).String()
 }
 
-// count is how many messages a run has, or a twentieth.
+// count is how many messages a run has, or fewer if it is to be quick.
 func (b *bench) count(n int) string {
 	if b.quick {
-		n = max(n/20, 1)
+		n = max(n/b.scale/4, 1)
 	}
 	return strconv.Itoa(n)
 }

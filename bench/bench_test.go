@@ -2,21 +2,126 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"encoding/xml"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// TestMain is also the program that the scenarios start as a child.
+func TestMain(m *testing.M) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if is, err := child(ctx, os.Args[1:]); is {
+		exit(err)
+	}
+	os.Exit(m.Run())
+}
+
+// TestScenarios runs the scenarios that nothing else runs, as short as they
+// can be.
+func TestScenarios(t *testing.T) {
+	t.Chdir("..")
+	b := &bench{pairs: 1, quick: true, scale: 50, scratch: t.TempDir()}
+	if err := b.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ name, want string }{
+		{"fifo", "| FIFO, one group of a million | 1 |"},
+		{"bare", "| tens | 64 | all three |"},
+		{"around", "in flight: "},
+		{"idle", "Goal, 500 polls under 1 %"},
+		{"restart", "| after kill -9 in the middle of sends |"},
+		{"soak", "| send, ms, p50"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			chosen, err := choose(test.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.begin(chosen[0])
+			if err := chosen[0].run(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.text.String(); !strings.Contains(got, test.want) {
+				t.Errorf("the report lacks %q:\n%s", test.want, got)
+			}
+			left, err := filepath.Glob(filepath.Join(b.scratch, "data-*"))
+			if err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestDraw(t *testing.T) {
+	c := curve{name: "a < b", colour: "#123456", x: []float64{0.5, 1, 1.5}, y: []float64{3, 0, 250}}
+	got := draw("minutes", []chart{
+		{title: "times", log: true, curves: []curve{c}},
+		{title: "bytes", curves: []curve{c, {x: []float64{1}, y: []float64{0.3}}}},
+		{title: "nothing", curves: []curve{{}}},
+		{title: "nothing", log: true},
+	})
+	var text []string
+	var lines []string
+	for d := xml.NewDecoder(bytes.NewReader(got)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, got)
+		}
+		switch token := token.(type) {
+		case xml.CharData:
+			text = append(text, string(token))
+		case xml.StartElement:
+			if token.Name.Local == "polyline" {
+				for _, a := range token.Attr {
+					if a.Name.Local == "points" {
+						lines = append(lines, a.Value)
+					}
+				}
+			}
+		}
+	}
+	for _, want := range []string{"times", "a < b", "minutes", "1000", "250"} {
+		if !slices.Contains(text, want) {
+			t.Errorf("the drawing lacks the text %q: %q", want, text)
+		}
+	}
+	// The axis of times goes from 1 to 1000, that of bytes from 0 to 250, and
+	// those of x to 1.5. What is 0 has no place on the first.
+	want := []string{"290.0,165.2 730.0,65.3 ", "290.0,188.1 510.0,190.0 730.0,34.0 ", "510.0,189.8 ", "", ""}
+	if diff := cmp.Diff(want[:3], lines[:3]); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	for _, test := range []struct {
+		most, end float64
+		n         int
+	}{{1, 1, 6}, {7, 8, 5}, {20, 20, 5}, {0.3, 0.3, 7}, {1234, 1500, 4}, {9.99, 10, 6}} {
+		all, end := ticks(test.most)
+		if math.Abs(end-test.end) > 1e-9 || len(all) != test.n {
+			t.Errorf("ticks(%v) = %v, %v", test.most, all, end)
+		}
+	}
+}
 
 // readLog is the inverse of what an appendLog writes.
 func readLog(t *testing.T, path string) (records []string) {
@@ -220,8 +325,12 @@ func TestChoose(t *testing.T) {
 	if err != nil || len(got) != 2 || got[0].name != "http" || got[1].name != "engine" {
 		t.Errorf("choose(http,engine) = %v, %v", got, err)
 	}
-	if got, err := choose(""); err != nil || len(got) != len(scenarios) {
-		t.Errorf("choose() = %d scenarios, %v; want all", len(got), err)
+	got, err = choose("")
+	if err != nil || len(got) == 0 || slices.ContainsFunc(got, func(s scenario) bool { return s.long }) {
+		t.Errorf("choose() = %v, %v; want all but the long ones", got, err)
+	}
+	if got, err := choose("soak"); err != nil || len(got) != 1 {
+		t.Errorf("choose(soak) = %v, %v", got, err)
 	}
 	if _, err := choose("engine,nothing"); err == nil || !strings.Contains(err.Error(), `"nothing"`) {
 		t.Errorf("choose(engine,nothing): %v", err)

@@ -36,6 +36,8 @@ type figures struct {
 	Backlog          int64   `json:"backlog,omitempty"`
 	OpenMS           float64 `json:"open_ms,omitempty"`
 	ReadyMS          float64 `json:"ready_ms,omitempty"`
+	PreloadSeconds   float64 `json:"preload_seconds,omitempty"`
+	PreloadMessages  int64   `json:"preload_messages,omitempty"`
 	DiskBytes        int64   `json:"disk_bytes,omitempty"`
 	BatchesPerCommit float64 `json:"batches_per_commit,omitempty"`
 

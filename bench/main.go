@@ -20,29 +20,45 @@ import (
 type scenario struct {
 	name  string
 	about string
+	long  bool // runs only if it is named
 	run   func(ctx context.Context, b *bench) error
 }
 
 // scenarios in the order in which they run.
 var scenarios = []scenario{
-	{"engine", "queue sends against a plain fsynced log", engineScenario},
-	{"backlog", "a million messages waiting against none; restart and memory", backlogScenario},
-	{"wake", "from send to a waiting receive, over HTTP", wakeScenario},
-	{"http", "batch sends and whole cycles over HTTP", httpScenario},
-	{"bare", "calls over HTTP against a bare net/http server", bareScenario},
-	{"flow", "from a queue through a function to a queue", flowScenario},
+	{name: "engine", about: "queue sends against a plain fsynced log", run: engineScenario},
+	{name: "backlog", about: "a million messages waiting against none; restart and memory", run: backlogScenario},
+	{name: "fifo", about: "a million groups of one and one group of a million, against a standard queue", run: fifoScenario},
+	{name: "wake", about: "from send to a waiting receive, over HTTP", run: wakeScenario},
+	{name: "http", about: "batch sends and whole cycles over HTTP", run: httpScenario},
+	{name: "bare", about: "calls over HTTP against a bare net/http server", run: bareScenario},
+	{name: "around", about: "what a message costs beside a backlog, other queues, messages in flight", run: aroundScenario},
+	{name: "idle", about: "500 long polls and nothing to receive", run: idleScenario},
+	{name: "flow", about: "from a queue through a function to a queue", run: flowScenario},
+	{name: "restart", about: "ten million messages and a new start", run: restartScenario, long: true},
+	{name: "soak", about: "20 minutes at 80 % of the top rate", run: soakScenario, long: true},
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "appendlog" {
-		exit(appendLogCommand(os.Args[2:], os.Stdout))
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == "bare" {
-		exit(bareCommand(ctx, os.Args[2:], os.Stdout))
+	if is, err := child(ctx, os.Args[1:]); is {
+		exit(err)
 	}
 	exit(run(ctx, os.Args[1:]))
+}
+
+// child runs what this program starts itself for, if that is what it is asked
+// for.
+func child(ctx context.Context, args []string) (is bool, err error) {
+	switch {
+	case len(args) == 0:
+	case args[0] == "appendlog":
+		return true, appendLogCommand(args[1:], os.Stdout)
+	case args[0] == "bare":
+		return true, bareCommand(ctx, args[1:], os.Stdout)
+	}
+	return false, nil
 }
 
 func exit(err error) {
@@ -64,7 +80,11 @@ func run(ctx context.Context, args []string) (err error) {
 		fmt.Fprintln(flags.Output(), "go run ./bench measures, and writes what it found to bench/results.")
 		flags.PrintDefaults()
 		for _, s := range scenarios {
-			fmt.Fprintf(flags.Output(), "  %-10s %s\n", s.name, s.about)
+			about := s.about
+			if s.long {
+				about += " (only if it is named)"
+			}
+			fmt.Fprintf(flags.Output(), "  %-10s %s\n", s.name, about)
 		}
 	}
 	if err := flags.Parse(args); err != nil {
@@ -77,23 +97,16 @@ func run(ctx context.Context, args []string) (err error) {
 	if *runs < 1 {
 		return fmt.Errorf("-runs %d: want at least 1", *runs)
 	}
-	b := &bench{pairs: *runs, quick: *quick, results: *results}
-	if b.quick {
-		b.pairs = 1
+	b := &bench{pairs: *runs, scale: 1, results: *results}
+	if *quick {
+		b.pairs, b.quick, b.scale = 1, true, 5
 	}
 	if b.scratch, err = os.MkdirTemp(*scratch, "runnel-bench-"); err != nil {
 		return fmt.Errorf("make a directory for data: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.scratch)) }()
-	if b.self, err = os.Executable(); err != nil {
+	if err := b.build(ctx); err != nil {
 		return err
-	}
-	b.runnel = filepath.Join(b.scratch, "runnel")
-	// The stamp of version control becomes the commit in the results.
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-trimpath", "-o", b.runnel, "./cmd/runnel")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("build runnel (from the root of the repository): %w", err)
 	}
 	for _, s := range chosen {
 		fmt.Fprintf(os.Stderr, "== %s: %s\n", s.name, s.about)
@@ -108,6 +121,21 @@ func run(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
+// build builds what is measured.
+func (b *bench) build(ctx context.Context) (err error) {
+	if b.self, err = os.Executable(); err != nil {
+		return err
+	}
+	b.runnel = filepath.Join(b.scratch, "runnel")
+	// The stamp of version control becomes the commit in the results.
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-trimpath", "-o", b.runnel, "./cmd/runnel")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build runnel (from the root of the repository): %w", err)
+	}
+	return nil
+}
+
 func names() (out []string) {
 	for _, s := range scenarios {
 		out = append(out, s.name)
@@ -115,10 +143,11 @@ func names() (out []string) {
 	return out
 }
 
-// choose returns the scenarios of a list of names, all for an empty one.
+// choose returns the scenarios of a list of names, all but the long ones for an
+// empty one.
 func choose(only string) ([]scenario, error) {
 	if only == "" {
-		return scenarios, nil
+		return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool { return s.long }), nil
 	}
 	var chosen []scenario
 	for name := range strings.SplitSeq(only, ",") {

@@ -106,6 +106,16 @@ func (s *server) stop() error {
 	return err
 }
 
+// kill ends the server without warning. Its data stays.
+func (s *server) kill() error {
+	if err := s.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill %s: %w", s.name, err)
+	}
+	_, _ = io.Copy(io.Discard, s.out)
+	_ = s.cmd.Wait() // that it was killed
+	return nil
+}
+
 // http runs runnel load against the server, signed with its key.
 func (b *bench) http(ctx context.Context, s *server, label string, run int, args ...string) (figures, error) {
 	env := append(os.Environ(), "RUNNEL_KEY="+s.key)
