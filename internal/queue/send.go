@@ -100,6 +100,7 @@ func (q *Queue) stage(b *store.Batch, ms []runnel.Message, ids []runnel.MessageI
 	s.sends = s.one[:0]
 	if len(ms) > 1 {
 		s.sends = make([]stagedSend, 0, len(ms))
+		b.Grow(len(ms))
 	}
 	var failed map[int]error
 	for i := range ms {

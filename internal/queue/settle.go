@@ -33,6 +33,7 @@ var ErrTotalVisibility = errors.New("the total visibility timeout is beyond 12 h
 func (q *Queue) Delete(rs []Receipt) []error {
 	errs := make([]error, len(rs))
 	var b store.Batch
+	b.Grow(len(rs))
 	q.mu.Lock()
 	for i, r := range rs {
 		if r.queue != q.id {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -55,6 +56,9 @@ func (b *Batch) touch() {
 	b.keys++
 	b.others = true
 }
+
+// Grow makes room for n changes more, for a caller that knows how many come.
+func (b *Batch) Grow(n int) { b.ops = slices.Grow(b.ops, n) }
 
 // Len returns how many changes the batch holds.
 func (b *Batch) Len() int { return len(b.ops) }

@@ -16,6 +16,7 @@ type entryIDs struct {
 // entries reads the entries of a batch: entry reads one, and returns its id.
 // What is beyond the limit is only counted.
 func (d *decoder) entries(entry func() (id string)) (e entryIDs) {
+	e.ids = make([]string, 0, maxEntries)
 	d.list(func() {
 		if e.count++; e.count > maxEntries {
 			d.skip()
@@ -114,7 +115,7 @@ func settleEntries(each string, ids, handles []string, check func(i int) error, 
 			errs[entries[n]] = err
 		}
 	}
-	out := &batchOutput{each: each}
+	out := &batchOutput{each: each, Successful: make([]string, 0, len(ids))}
 	for i, err := range errs {
 		if err == nil {
 			out.Successful = append(out.Successful, ids[i])

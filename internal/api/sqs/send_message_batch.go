@@ -115,6 +115,7 @@ func (c *call) sendMessageBatch(in *sendMessageBatchInput) (*sendMessageBatchOut
 		if err != nil && !errors.As(err, &partial) {
 			return nil, err
 		}
+		out.Successful = told[:0] // in place, since what is kept only moves to the front
 		for n, i := range entries {
 			if told[n].MessageID == "" {
 				errs[i] = sendError(err, n)
