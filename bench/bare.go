@@ -24,7 +24,7 @@ import (
 // and load are two processes on one machine, and share its cores.
 //
 // A run sends messages of 1 KB, receives them and deletes them, in rounds of
-// 10,000 of a kind, so that each kind of call is timed alone; one message a
+// 4,000 of a kind, so that each kind of call is timed alone; one message a
 // call and ten, on 16 connections and on 64. The servers take turns.
 func bareScenario(ctx context.Context, b *bench) (err error) {
 	srv, err := b.startServer(ctx)
@@ -57,7 +57,7 @@ func bareScenario(ctx context.Context, b *bench) (err error) {
 	}
 	for run := 1; run <= b.pairs; run++ {
 		for _, s := range sides {
-			args := []string{"--mode", "phases", "--messages", b.count(s.messages), "--round", b.count(10_000), "--batch", s.batch, "--receive-batch", s.batch, "--producers", s.connections, "--consumers", s.connections}
+			args := []string{"--mode", "phases", "--messages", b.count(s.messages), "--round", b.count(4_000), "--batch", s.batch, "--receive-batch", s.batch, "--producers", s.connections, "--consumers", s.connections}
 			label := s.name + ", " + s.connections + " connections; "
 			f, err := b.http(ctx, bare, label+"bare", run, args...)
 			if err != nil {
