@@ -83,6 +83,7 @@ func serve(ctx context.Context, cfg server.Config, fromFile map[string]spec.Entr
 	if err := protect(); err != nil {
 		return err
 	}
+	defer reserveHeap()()
 	s, err := server.New(cfg)
 	if err != nil {
 		return settingFaults(err, fromFile)
