@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/queue"
 )
 
@@ -183,8 +184,8 @@ func (o *loadOptions) validate() error {
 // run puts the load on its target and prints the figures.
 func (o *loadOptions) run(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
-	if o.fifo && !strings.HasSuffix(o.queue, queue.Suffix) {
-		o.queue += queue.Suffix
+	if o.fifo && !strings.HasSuffix(o.queue, runnel.FIFOSuffix) {
+		o.queue += runnel.FIFOSuffix
 	}
 	var order *ordered
 	if o.fifo {
