@@ -17,10 +17,10 @@ import (
 func newQueueCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "queue",
-		Short: "List queues, look into one, pause one, empty one",
+		Short: "List queues, look into one, pause one, move messages, empty one",
 	}
 	cmd.AddCommand(newQueueLsCommand(), newQueuePeekCommand(), newQueuePurgeCommand(),
-		newQueuePauseCommand(true), newQueuePauseCommand(false))
+		newQueuePauseCommand(true), newQueuePauseCommand(false), newQueueTransferCommand(false), newQueueTransferCommand(true))
 	return cmd
 }
 

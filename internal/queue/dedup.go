@@ -392,7 +392,7 @@ func dedupValue(now int64, id runnel.MessageID) []byte {
 // checkMove says whether a message that is no new one can go to the queue.
 func (q *Queue) checkMove(m *runnel.Message) error {
 	if q.groups != nil && m.Key == "" {
-		return runnel.Errorf(runnel.CodeInvalid, "the message has no key, and the FIFO queue %s needs one", q.name)
+		return runnel.Errorf(runnel.CodeInvalid, "the message has no message group, and the FIFO queue %s needs one: say which it should get", q.name)
 	}
 	return nil
 }

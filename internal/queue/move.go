@@ -34,7 +34,7 @@ func (s *Set) Move(from Name, position int64, to Name) error {
 	if err != nil {
 		return err
 	}
-	b, err := q.enqueueMove(uint64(position), dst, false)
+	b, err := q.enqueueMove(uint64(position), dst, moving{})
 	if err != nil {
 		return err
 	}
@@ -94,19 +94,27 @@ func (q *Queue) errGone(n uint64) error {
 	return runnel.Errorf(runnel.CodeNotFound, "there is no message %d in the queue %s", n, q.name)
 }
 
-// enqueueMove is Move up to the wait. inTurn: on a FIFO queue it is CodeConflict
-// also while the message's group is locked.
+// moving is how a message is moved.
+type moving struct {
+	// inTurn: on a FIFO queue it is CodeConflict also while the message's
+	// group is locked.
+	inTurn bool
+	// group is the key of a message that has none.
+	group string
+}
+
+// enqueueMove is Move up to the wait.
 //
 // That a message of the backlog exists only its record can say, and only after
 // every removal before it is stored: such were delayed, came out ahead of the
 // cursor, and have left no trace in the index. From that moment on, only a
 // purge, a reading into the window or another Move can touch it. The first two
 // leave a trace, and moves of one queue are made one at a time.
-func (q *Queue) enqueueMove(n uint64, to *Queue, inTurn bool) (*store.Batch, error) {
+func (q *Queue) enqueueMove(n uint64, to *Queue, how moving) (*store.Batch, error) {
 	q.moves.Lock()
 	defer q.moves.Unlock()
 	if q.groups != nil {
-		return q.enqueueMoveOrdered(n, to, inTurn)
+		return q.enqueueMoveOrdered(n, to, how)
 	}
 	q.mu.Lock()
 	ahead := q.window.len() == 0 && n >= q.cursor && n < q.tail
@@ -129,7 +137,7 @@ func (q *Queue) enqueueMove(n uint64, to *Queue, inTurn bool) (*store.Batch, err
 			return nil, unavailable("move the message", err)
 		}
 	}
-	staged, err := q.copyTo(n, to)
+	staged, err := q.copyTo(n, to, how.group)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +177,34 @@ func (q *Queue) enqueueMoved(s *staged, still func() (*lease, error)) (*store.Ba
 
 // copyTo stages message n as a new message of another queue, in a batch of its
 // own. What it returns must be committed or abandoned.
-func (q *Queue) copyTo(n uint64, to *Queue) (*staged, error) {
+func (q *Queue) copyTo(n uint64, to *Queue, group string) (*staged, error) {
+	m, err := q.renewed(n, to, group)
+	if err != nil {
+		return nil, err
+	}
+	return to.stageMoved(m)
+}
+
+// stageMoved stages one message that comes from another queue, in a batch of
+// its own. What it returns must be committed or abandoned.
+func (q *Queue) stageMoved(m *runnel.Message) (*staged, error) {
+	if q.groups != nil && m.DedupID == "" {
+		m.DedupID = string(m.ID)
+	}
+	record, err := encodeRecord(m, uuid.Nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &staged{q: q, b: new(store.Batch)}
+	s.sends = append(s.one[:0], stagedSend{place: s.b.Append(q.series, record, nil), record: record, group: q.groupFor(m)})
+	if q.groups != nil {
+		s.noteMoved(m)
+	}
+	return s, nil
+}
+
+// renewed reads message n as a new message of another queue.
+func (q *Queue) renewed(n uint64, to *Queue, group string) (*runnel.Message, error) {
 	record, err := q.series.Record(n, nil)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, q.errGone(n)
@@ -181,23 +216,15 @@ func (q *Queue) copyTo(n uint64, to *Queue) (*staged, error) {
 	if err := decodeRecord(record, &m); err != nil {
 		return nil, fmt.Errorf("read message %d of the queue %s: %w", n, q.name, err)
 	}
+	if m.Key == "" {
+		m.Key = group
+	}
 	if err := to.checkMove(&m); err != nil {
 		return nil, err
 	}
 	m.DeadLetter, m.Hops, m.Steps = nil, 0, 0
 	m.Sent = q.set.opt.Now()
-	if to.groups != nil && m.DedupID == "" {
-		m.DedupID = string(m.ID)
-	}
-	if record, err = encodeRecord(&m, uuid.Nil); err != nil {
-		return nil, err
-	}
-	s := &staged{q: to, b: new(store.Batch)}
-	s.sends = append(s.one[:0], stagedSend{place: s.b.Append(to.series, record, nil), record: record, group: to.groupFor(&m)})
-	if to.groups != nil {
-		s.noteMoved(&m)
-	}
-	return s, nil
+	return &m, nil
 }
 
 // except returns the lease of a visible message, which is made an exception

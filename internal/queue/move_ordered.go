@@ -10,7 +10,7 @@ import (
 // enqueueMoveOrdered is enqueueMove on a FIFO queue. A message that the cursor
 // has not come to is passed first: after that, the list of its group says
 // whether it is there. Caller holds q.moves.
-func (q *Queue) enqueueMoveOrdered(n uint64, to *Queue, inTurn bool) (*store.Batch, error) {
+func (q *Queue) enqueueMoveOrdered(n uint64, to *Queue, how moving) (*store.Batch, error) {
 	if err := q.passTo(n); err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (q *Queue) enqueueMoveOrdered(n uint64, to *Queue, inTurn bool) (*store.Bat
 		return nil, unavailable("read the message", err)
 	}
 	k := groupOf(recordKey(record))
-	staged, err := q.copyTo(n, to)
+	staged, err := q.copyTo(n, to, "") // it has a group
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (q *Queue) enqueueMoveOrdered(n uint64, to *Queue, inTurn bool) (*store.Bat
 			return nil, runnel.Errorf(runnel.CodeConflict, "message %d of the queue %s is in flight", n, q.name)
 		case l != nil && l.state == delayed:
 			return nil, runnel.Errorf(runnel.CodeConflict, "message %d of the queue %s is delayed", n, q.name)
-		case inTurn && q.busy(n, k):
+		case how.inTurn && q.busy(n, k):
 			return nil, runnel.Errorf(runnel.CodeConflict, "another message of the group of message %d of the queue %s is in flight", n, q.name)
 		case l != nil:
 			return l, nil

@@ -186,7 +186,7 @@ func (m *mover) move(c candidate) error {
 	case err != nil:
 		return moveFailure(failureNoQueue)
 	}
-	b, err := m.q.enqueueMove(c.n, to, true)
+	b, err := m.q.enqueueMove(c.n, to, moving{inTurn: true})
 	switch code := runnel.CodeOf(err); {
 	case err == nil:
 		m.pending = append(m.pending, b)

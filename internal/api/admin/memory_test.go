@@ -78,6 +78,22 @@ func (c *changes) Pause(_ context.Context, account, name string, paused bool) (a
 	return q, nil
 }
 
+// Transfer says what it was told.
+func (c *changes) Transfer(_ context.Context, account, name string, t admin.Transfer) (admin.Transferred, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.find(account, name); err != nil {
+		return admin.Transferred{}, err
+	}
+	if t.Search == nil {
+		return admin.Transferred{Done: t.Positions}, nil
+	}
+	return admin.Transferred{
+		Skipped: t.Most, Next: &t.From, Before: t.Before,
+		Failed: []admin.RedriveFault{{Position: 1, Message: fmt.Sprintf("%v %v %q to %s as %s", t.Copy, t.DryRun, t.Search.States, t.To, t.Group)}},
+	}, nil
+}
+
 // Send stores messages, but for those that say "refuse".
 func (c *changes) Send(_ context.Context, account, queue string, ms []runnel.Message) ([]runnel.MessageID, error) {
 	c.mu.Lock()

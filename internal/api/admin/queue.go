@@ -41,6 +41,9 @@ type QueueChanges interface {
 	// file owns the queue, and remembered across restarts; pausing twice is
 	// pausing once.
 	Pause(ctx context.Context, account, name string, paused bool) (Queue, error)
+	// Transfer moves messages to another queue of the account, or sends copies
+	// of them there.
+	Transfer(ctx context.Context, account, queue string, t Transfer) (Transferred, error)
 	// Send stores messages and returns their ids, in their order. A
 	// *runnel.SendError says which were not stored; all others were.
 	Send(ctx context.Context, account, queue string, ms []runnel.Message) ([]runnel.MessageID, error)
