@@ -40,6 +40,13 @@ type Queue struct {
 	// Tags are labels, at most 50: keys of 1 to 128 characters, values to 256.
 	// None: those that the queue has stay.
 	Tags map[string]string `json:"tags,omitempty"`
+	// Delivery: "shuffle" hands out messages in random order, within a small
+	// window. Default: those that were sent first come first. Standard queues
+	// only.
+	Delivery string `json:"delivery,omitempty"`
+	// Duplicate is the share of deliveries to SQS clients after which the message
+	// is delivered again, 0 to 1. Default 0. Standard queues only.
+	Duplicate float64 `json:"duplicate,omitempty"`
 	// Paused says whether receives find nothing. nil: it stays as it is.
 	Paused *bool `json:"paused,omitempty"`
 }
@@ -134,6 +141,16 @@ func (q *Queue) settings(v *faults, fifo bool) {
 	}
 	if path := q.onlyFIFO(); path != "" && !fifo {
 		v.add(path, "is for FIFO queues, whose names end in .fifo. The kind of a queue cannot change: declare another one, and remove this one when it is empty")
+	}
+	v.word("delivery", q.Delivery, "shuffle")
+	if !(q.Duplicate >= 0 && q.Duplicate <= 1) {
+		v.add("duplicate", "%v is not between 0 and 1", q.Duplicate)
+	}
+	switch {
+	case fifo && q.Delivery != "":
+		v.add("delivery", "is for standard queues: a FIFO queue keeps order")
+	case fifo && q.Duplicate != 0:
+		v.add("duplicate", "is for standard queues: a FIFO queue delivers a message to one holder at a time")
 	}
 	v.word("deduplication_scope", q.DeduplicationScope, "queue", "messageGroup")
 	v.word("fifo_throughput_limit", q.FIFOThroughputLimit, "perQueue", "perMessageGroupId")

@@ -3,8 +3,10 @@ package spec
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +30,7 @@ type decoder struct {
 
 // zeros are the keys whose zero value says something. Elsewhere zero is the
 // default, which who writes a zero does not mean.
-var zeros = []string{"batch.window", "workers.min", "memory"}
+var zeros = []string{"batch.window", "workers.min", "memory", "duplicate"}
 
 func (d *decoder) fault(line int, path, format string, args ...any) {
 	d.faultErr(line, path, fmt.Errorf(format, args...))
@@ -166,6 +168,8 @@ func (d *decoder) value(v reflect.Value, path, inner string, line int, n *node) 
 		want = "a size such as 64MiB"
 	case v.Kind() == reflect.Int:
 		want = "a whole number"
+	case v.Kind() == reflect.Float64:
+		want = "a number such as 0.01"
 	case v.Kind() == reflect.Bool:
 		want = "true or false"
 	}
@@ -250,6 +254,12 @@ func set(v reflect.Value, n *node, expanded bool, want string) error {
 			return wrong
 		}
 		return setInt(v, n.int)
+	case v.Kind() == reflect.Float64:
+		got, err := strconv.ParseFloat(n.text, 64)
+		if err != nil || math.IsNaN(got) || math.IsInf(got, 0) || !number && !expanded {
+			return wrong
+		}
+		v.SetFloat(got)
 	case v.Kind() == reflect.Bool:
 		if n.kind != truth && (!expanded || n.text != "true" && n.text != "false") {
 			return wrong

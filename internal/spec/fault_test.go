@@ -64,7 +64,7 @@ f:4: server.url: the environment variable NO is not set`},
 f:5: flows.x.form: there is no such key, did you mean from?
 f:7: flows.x.retry.atempts: there is no such key: the keys are max_attempts, initial, max
 f:7: flows.x.retry.jitter: there is no such key: the keys are max_attempts, initial, max`},
-		{"a name is a key", "queues:\n  a:\n    name: b\n", "f:3: queues.a.name: there is no such key: the keys are visibility_timeout, delay, retention, receive_wait, max_message, content_based_deduplication, deduplication_scope, fifo_throughput_limit, dead_letter, redrive_allow, tags, paused"},
+		{"a name is a key", "queues:\n  a:\n    name: b\n", "f:3: queues.a.name: there is no such key: the keys are visibility_timeout, delay, retention, receive_wait, max_message, content_based_deduplication, deduplication_scope, fifo_throughput_limit, dead_letter, redrive_allow, tags, delivery, duplicate, paused"},
 
 		// Types.
 		{"types", head + `flows:
@@ -189,7 +189,7 @@ f:2: queue_templates[0].delay: 1h0m0s is not between 0s and 15m
 f:3: queue_templates[1].match: "a[*" is not a pattern: want characters of names, * for any, ? for one, [a-z] for one of these
 f:5: queue_templates[1].dead_letter.queue: nowhere is a standard queue: that of a FIFO queue is one too, and its name ends in .fifo
 f:5: queue_templates[1].dead_letter.queue: there is no queue nowhere: declare it in the section queues
-f:6: queue_templates[2].name: there is no such key: the keys are match, visibility_timeout, delay, retention, receive_wait, max_message, content_based_deduplication, deduplication_scope, fifo_throughput_limit, dead_letter, redrive_allow, tags, paused
+f:6: queue_templates[2].name: there is no such key: the keys are match, visibility_timeout, delay, retention, receive_wait, max_message, content_based_deduplication, deduplication_scope, fifo_throughput_limit, dead_letter, redrive_allow, tags, delivery, duplicate, paused
 f:6: queue_templates[2].macth: there is no such key, did you mean match?
 f:7: queue_templates[3]: want a mapping such as {match: ...}, not text`},
 		{"functions out of range", `functions:

@@ -137,6 +137,8 @@ type QueueDefinition struct {
 	DeadLetter   *QueueDeadLetterPlace `json:"dead_letter,omitempty"`
 	RedriveAllow *RedriveAllow         `json:"redrive_allow,omitempty" doc:"Which queues may name this one as their dead-letter queue. Default: all."`
 	Tags         map[string]string     `json:"tags,omitempty" doc:"At most 50 labels. None: those that the queue has stay."`
+	Delivery     string                `json:"delivery,omitempty" doc:"shuffle: in random order within a small window, for teaching and tests. Default: what was sent first comes first. Standard queues only."`
+	Duplicate    float64               `json:"duplicate,omitempty" doc:"The share of deliveries to clients after which the message is delivered again, 0 to 1, for teaching and tests. Standard queues only."`
 	Paused       *bool                 `json:"paused,omitempty" doc:"Whether receives find nothing. Left out: it stays as it is."`
 }
 
@@ -153,7 +155,7 @@ func NewQueueDefinition(q runnel.Queue) QueueDefinition {
 		Retention: (*Duration)(q.Retention), ReceiveWait: (*Duration)(q.ReceiveWait), MaxMessage: int64(q.MaxMessage),
 		ContentBasedDeduplication: q.ContentBasedDeduplication, DeduplicationScope: q.DeduplicationScope, FIFOThroughputLimit: q.FIFOThroughputLimit,
 		RedriveAllow: (*RedriveAllow)(q.RedriveAllow), Tags: q.Tags,
-		Paused: q.Paused,
+		Delivery: q.Delivery, Duplicate: q.Duplicate, Paused: q.Paused,
 	}
 	if q.DeadLetter != nil {
 		d.DeadLetter = &QueueDeadLetterPlace{Queue: q.DeadLetter.Queue, MaxReceives: q.DeadLetter.MaxReceives}
@@ -168,7 +170,7 @@ func (d QueueDefinition) Queue() runnel.Queue {
 		Retention: (*time.Duration)(d.Retention), ReceiveWait: (*time.Duration)(d.ReceiveWait), MaxMessage: runnel.Size(d.MaxMessage),
 		ContentBasedDeduplication: d.ContentBasedDeduplication, DeduplicationScope: d.DeduplicationScope, FIFOThroughputLimit: d.FIFOThroughputLimit,
 		RedriveAllow: (*runnel.RedriveAllow)(d.RedriveAllow), Tags: d.Tags,
-		Paused: d.Paused,
+		Delivery: d.Delivery, Duplicate: d.Duplicate, Paused: d.Paused,
 	}
 	if d.DeadLetter != nil {
 		q.DeadLetter = &runnel.QueueDeadLetter{Queue: d.DeadLetter.Queue, MaxReceives: d.DeadLetter.MaxReceives}

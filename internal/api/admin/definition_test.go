@@ -32,6 +32,8 @@ func fill(v reflect.Value, n *int) {
 		v.SetMapIndex(reflect.ValueOf("A"), reflect.ValueOf("b"))
 	case reflect.String:
 		v.SetString("text")
+	case reflect.Float64:
+		v.SetFloat(0.5)
 	case reflect.Bool:
 		v.SetBool(true)
 	default:
