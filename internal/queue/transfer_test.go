@@ -158,7 +158,9 @@ func TestTransferConcurrent(t *testing.T) {
 						return
 					}
 					for i, d := range ds {
-						if i == 0 {
+						if i > 0 {
+							_ = q.ChangeVisibility([]queue.Visibility{{Receipt: d.Handle.(queue.Receipt)}})
+						} else {
 							for _, err := range q.Delete(receipts(ds[:1])) {
 								if err != nil {
 									t.Error(err)
