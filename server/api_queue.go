@@ -112,6 +112,29 @@ func (a queueAPI) Pause(ctx context.Context, account, name string, paused bool) 
 	return a.Find(ctx, account, name)
 }
 
+// SetDelivery implements admin.QueueChanges.
+func (a queueAPI) SetDelivery(ctx context.Context, account, name, delivery string, duplicate float64) (admin.Queue, error) {
+	done, err := a.take(ctx)
+	if err != nil {
+		return admin.Queue{}, err
+	}
+	defer done()
+	q, err := a.queues.Queue(queue.Name{Account: account, Queue: name})
+	if err != nil {
+		return admin.Queue{}, err
+	}
+	if err := a.owners.check(ctx, "queue", q.Name().String(), ""); err != nil {
+		return admin.Queue{}, err
+	}
+	if err := q.Configure(func(s *queue.Settings) error {
+		s.Delivery, s.Duplicate = delivery, duplicate
+		return nil
+	}); err != nil {
+		return admin.Queue{}, err
+	}
+	return a.Find(ctx, account, name)
+}
+
 // Send implements admin.QueueChanges.
 func (a queueAPI) Send(ctx context.Context, account, name string, ms []runnel.Message) ([]runnel.MessageID, error) {
 	q, err := a.flows.templates.use(ctx, queue.Name{Account: account, Queue: name})

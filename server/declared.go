@@ -18,6 +18,7 @@ func declared(q runnel.Queue, now queue.Settings, arn func(name string) string) 
 	s := queue.Defaults()
 	s.Kept, s.Tags = keptOf(q.RedriveAllow, now.Kept, arn), now.Tags
 	s.Paused = now.Paused
+	s.Delivery, s.Duplicate = q.Delivery, q.Duplicate
 	if len(q.Tags) > 0 {
 		s.Tags = q.Tags
 	}
@@ -91,6 +92,8 @@ func settingsOf(s queue.Settings) admin.Settings {
 		ReceiveWait:       admin.Duration(s.ReceiveWait),
 		MaxMessageBytes:   s.MaxMessageBytes,
 		Tags:              s.Tags,
+		Delivery:          s.Delivery,
+		Duplicate:         s.Duplicate,
 	}
 	if s.DeadLetter != nil {
 		out.DeadLetter = &admin.DeadLetter{Queue: s.DeadLetter.Queue, MaxReceives: s.DeadLetter.MaxReceives}

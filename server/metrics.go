@@ -78,6 +78,7 @@ var (
 		queueMetric(gauge, "cached_bytes", "Bytes of waiting messages in memory.", func(s queue.Stats) float64 { return float64(s.Cached) }),
 		queueMetric(counter, "sent_total", "Messages that were stored.", func(s queue.Stats) float64 { return float64(s.Sent) }),
 		queueMetric(counter, "received_total", "Deliveries.", func(s queue.Stats) float64 { return float64(s.Received) }),
+		queueMetric(counter, "duplicated_total", "Second deliveries that the duplicate of the queue asked for.", func(s queue.Stats) float64 { return float64(s.Duplicated) }),
 		queueMetric(counter, "deleted_total", "Messages that were deleted or acked.", func(s queue.Stats) float64 { return float64(s.Deleted) }),
 		queueMetric(counter, "expired_total", "Messages that were removed since nobody took them within the retention.", func(s queue.Stats) float64 { return float64(s.Expired) }),
 		queueMetric(counter, "dead_lettered_total", "Messages that were moved to a dead-letter queue.", func(s queue.Stats) float64 { return float64(s.DeadLettered) }),

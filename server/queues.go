@@ -38,7 +38,7 @@ func describeQueue(q *queue.Queue) admin.Queue {
 		Created: q.Created(), Modified: modified,
 		Stats: admin.QueueStats{
 			Sent: st.Sent, Received: st.Received, Deleted: st.Deleted,
-			Expired: st.Expired, DeadLettered: st.DeadLettered, Receivers: st.Receivers,
+			Expired: st.Expired, DeadLettered: st.DeadLettered, Duplicated: st.Duplicated, Receivers: st.Receivers,
 		},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -209,7 +210,7 @@ func flatten(path string, value any, to map[string]string) {
 		}
 		to[path] = strings.Join(words, ", ")
 	case float64:
-		to[path] = fmt.Sprintf("%.0f", v) // the settings are whole numbers
+		to[path] = strconv.FormatFloat(v, 'f', -1, 64)
 	default:
 		to[path] = fmt.Sprint(v)
 	}

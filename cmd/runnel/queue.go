@@ -20,7 +20,7 @@ func newQueueCommand() *cobra.Command {
 		Short: "List queues, look into one, pause one, move messages, empty one",
 	}
 	cmd.AddCommand(newQueueLsCommand(), newQueuePeekCommand(), newQueuePurgeCommand(),
-		newQueuePauseCommand(true), newQueuePauseCommand(false), newQueueTransferCommand(false), newQueueTransferCommand(true))
+		newQueuePauseCommand(true), newQueuePauseCommand(false), newQueueTransferCommand(false), newQueueTransferCommand(true), newQueueDeliveryCommand())
 	return cmd
 }
 

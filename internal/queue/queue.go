@@ -45,6 +45,7 @@ type Queue struct {
 	groups   *groups   // of a FIFO queue, whose window is empty; nil on standard queues
 	dedup    dedup     // of a FIFO queue
 	attempts *attempts // of a FIFO queue, or nil
+	odd      *odd      // of a standard queue, or nil
 
 	// All others.
 	leases   map[uint64]*lease
@@ -66,6 +67,8 @@ type Queue struct {
 // counters are since the process started. Guarded by Queue.mu.
 type counters struct {
 	sent, received, deleted, expired, deadLettered uint64
+
+	duplicated uint64 // of received, second deliveries
 }
 
 // ErrPurgeInProgress is returned by a purge within 60 s of the one before.
@@ -251,6 +254,9 @@ type Stats struct {
 	Paused    bool
 
 	Sent, Received, Deleted, Expired, DeadLettered uint64
+	// Duplicated are the second deliveries among Received; see
+	// Settings.Duplicate.
+	Duplicated uint64
 }
 
 // Stats returns the figures.
@@ -265,6 +271,7 @@ func (q *Queue) Stats() Stats {
 		Paused:    q.settings.Paused,
 		Sent:      q.stats.sent, Received: q.stats.received, Deleted: q.stats.deleted,
 		Expired: q.stats.expired, DeadLettered: q.stats.deadLettered,
+		Duplicated: q.stats.duplicated,
 	}
 }
 

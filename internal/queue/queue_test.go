@@ -29,6 +29,7 @@ type home struct {
 	set   *queue.Set
 	small bool             // with Set.Shrink
 	now   func() time.Time // the wall clock; nil: the real one
+	seed  uint64           // of shuffled and second deliveries
 }
 
 func newHome(t testing.TB) *home {
@@ -44,7 +45,7 @@ func (h *home) open() {
 	if h.store, err = store.Open("data", store.Options{FS: h.fs, Log: quiet}); err != nil {
 		h.t.Fatal(err)
 	}
-	if h.set, err = queue.Open(h.store, queue.Options{Log: quiet, Now: h.now}); err != nil {
+	if h.set, err = queue.Open(h.store, queue.Options{Log: quiet, Now: h.now, Seed: h.seed}); err != nil {
 		h.t.Fatal(err)
 	}
 	if h.small {

@@ -192,19 +192,24 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 	if d := q.settings.DeadLetter; client && d != nil {
 		limit = uint32(d.MaxReceives)
 	}
+	if client && q.odd != nil {
+		q.pickTwins(&p, lim, wall, leaseFor, limit)
+	}
 	var dead *Queue
 	bytes := 0
 	for len(p.lent) < lim.Messages && len(p.dead) < deadAtOnce {
 		var l *lease
 		var record []byte
-		if q.groups != nil {
-			if l, record = q.nextOfGroups(&p); l == nil {
-				break
-			}
-		} else {
-			if l, record = q.next(&p, now); l == nil {
-				break
-			}
+		switch {
+		case q.groups != nil:
+			l, record = q.nextOfGroups(&p)
+		case q.settings.Delivery == DeliveryShuffle:
+			l, record = q.nextShuffled(&p)
+		default:
+			l, record = q.next(&p, now)
+		}
+		if l == nil {
+			break
 		}
 		if l.sent < oldest {
 			q.expire(p.expiring(), l)
@@ -247,6 +252,9 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 		if client {
 			l.marked = true
 			p.expiring().Mark(q.series, l.n, q.markOf(l))
+			if q.settings.Duplicate > 0 {
+				q.repeated(l)
+			}
 		}
 		p.lent = append(p.lent, lent{l: *l, until: until, record: record})
 	}

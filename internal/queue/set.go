@@ -25,6 +25,9 @@ type Options struct {
 	// Now is the wall clock: sent times, retention, and the due times that
 	// marks keep for the next process. Default time.Now.
 	Now func() time.Time
+	// Seed makes what chance decides in a queue the same each time, for tests.
+	// 0: it is different each time.
+	Seed uint64
 }
 
 // Set is all queues of a store.

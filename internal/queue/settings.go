@@ -46,6 +46,14 @@ type Settings struct {
 	// FIFO makes the queue keep order; its name then ends in ".fifo", and no
 	// other may. It cannot be given or taken later, only its fields change.
 	FIFO *FIFO `json:"fifo,omitempty"`
+	// Delivery is DeliveryShuffle, or empty: the message that was sent first is
+	// received first, as far as it is visible. Duplicate is the share, 0 to 1, of
+	// the deliveries to clients after which the message is delivered again, with
+	// a receipt of its own, within the visibility timeout. Both are for teaching,
+	// and to test consumers: a standard queue of Amazon SQS may do that at any
+	// time. They are for standard queues.
+	Delivery  string  `json:"delivery,omitempty"`
+	Duplicate float64 `json:"duplicate,omitempty"`
 	// Paused: receives find nothing; see Queue.Pause.
 	Paused bool `json:"paused,omitempty"`
 	// Kept are attributes that a door accepts and returns, and that have no
@@ -116,7 +124,7 @@ func (s Settings) Validate() error {
 			})
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.deliveryFaults()...)...)
 }
 
 // Name is the full name of a queue.

@@ -45,7 +45,7 @@ func (q *Queue) Delete(rs []Receipt) []error {
 			errs[i] = ErrReceiptExpired
 			continue
 		}
-		if l != nil && l.nonce == r.nonce && l.state != delayed {
+		if l != nil && l.gave(r.nonce) && l.state != delayed {
 			q.remove(&b, l)
 			q.stats.deleted++
 		} else {
@@ -102,7 +102,7 @@ func (q *Queue) ChangeVisibility(vs []Visibility) []error {
 		switch {
 		case v.Receipt.queue != q.id:
 			errs[i] = ErrBadReceipt
-		case l == nil || l.nonce != v.Receipt.nonce || l.state == delayed:
+		case l == nil || !l.gave(v.Receipt.nonce) || l.state == delayed:
 			errs[i] = ErrNoMessage
 		case l.state != leased:
 			errs[i] = ErrNotInFlight

@@ -57,6 +57,7 @@ func (a *api) calls() {
 	call(a, op(post, queue+"/messages", "send", tagQueues, "Send 1 to 100 messages"), anyKeySends, d.send)
 	call(a, op(post, queue+"/pause", "pause-queue", tagQueues, "Have receives find nothing; sends are taken"), anyKey, d.pauseQueue)
 	call(a, op(post, queue+"/resume", "resume-queue", tagQueues, "End a pause"), anyKey, d.resumeQueue)
+	call(a, op(put, queue+"/delivery", "set-delivery", tagQueues, "Deliver in random order, or some messages twice"), anyKey, d.setDelivery)
 	call(a, op(post, queue+"/move", "move-messages", tagQueues, "Move chosen messages to another queue"), anyKey, d.moveMessages)
 	call(a, op(post, queue+"/copy", "copy-messages", tagQueues, "Send copies of chosen messages to another queue"), anyKey, d.copyMessages)
 	call(a, op(post, queue+"/purge", "purge", tagQueues, "Remove all messages"), anyKey, d.purge)

@@ -64,6 +64,8 @@ func TestCalls(t *testing.T) {
 		{"queue", "GET", "queues/in", "", standardKey, 200, `"name":"in"`},
 		{"pause a queue", "POST", "queues/in/pause", "", standardKey, 200, `"paused":true`},
 		{"resume a queue", "POST", "queues/in/resume", "", standardKey, 200, `"paused":false`},
+		{"delivery", "PUT", "queues/in/delivery", `{"delivery":"shuffle","duplicate":0.01}`, standardKey, 200, `"delivery":"shuffle","duplicate":0.01`},
+		{"delivery out of limits", "PUT", "queues/in/delivery", `{"duplicate":2}`, standardKey, 400, `"faults":[{"path":"duplicate","message":"is over 1"}]`},
 		{"move", "POST", "queues/in/move", `{"to":"out","positions":[3,4]}`, standardKey, 200, `{"done":[3,4],"skipped":0,"failed":[]}`},
 		{"copy what is found", "POST", "queues/in/copy", `{"to":"out","search":{"states":["in_flight"]},"after":7,"before":90,"dry_run":true,"group":"g"}`, standardKey, 200, `{"done":[],"skipped":100,"failed":[{"position":1,"message":"true true [\"in flight\"] to out as g"}],"next":8,"before":90}`},
 		{"move nothing", "POST", "queues/in/move", `{"to":"out"}`, standardKey, 400, `"path":"positions","message":"want either positions or a search; the search {} is all messages"`},

@@ -78,6 +78,17 @@ func (c *changes) Pause(_ context.Context, account, name string, paused bool) (a
 	return q, nil
 }
 
+func (c *changes) SetDelivery(_ context.Context, account, name, delivery string, duplicate float64) (admin.Queue, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q, err := c.find(account, name)
+	if duplicate > 1 {
+		err = &runnel.FieldError{Path: "duplicate", Err: errors.New("is over 1")}
+	}
+	q.Settings.Delivery, q.Settings.Duplicate = delivery, duplicate
+	return q, err
+}
+
 // Transfer says what it was told.
 func (c *changes) Transfer(_ context.Context, account, name string, t admin.Transfer) (admin.Transferred, error) {
 	c.mu.Lock()

@@ -41,6 +41,9 @@ type QueueChanges interface {
 	// file owns the queue, and remembered across restarts; pausing twice is
 	// pausing once.
 	Pause(ctx context.Context, account, name string, paused bool) (Queue, error)
+	// SetDelivery sets both. It is CodeInvalid out of their limits and on a FIFO
+	// queue, and CodeConflict if a spec file owns the queue.
+	SetDelivery(ctx context.Context, account, name, delivery string, duplicate float64) (Queue, error)
 	// Transfer moves messages to another queue of the account, or sends copies
 	// of them there.
 	Transfer(ctx context.Context, account, queue string, t Transfer) (Transferred, error)
@@ -77,6 +80,8 @@ type Settings struct {
 	FIFO              *FIFO             `json:"fifo,omitempty" doc:"The settings that only FIFO queues have."`
 	DeadLetter        *DeadLetter       `json:"dead_letter,omitempty"`
 	RedriveAllow      *RedriveAllow     `json:"redrive_allow,omitempty" doc:"Which queues may name this one as their dead-letter queue. Missing: all."`
+	Delivery          string            `json:"delivery,omitempty" doc:"shuffle, or left out."`
+	Duplicate         float64           `json:"duplicate,omitempty"`
 	Tags              map[string]string `json:"tags,omitempty"`
 }
 
@@ -106,6 +111,7 @@ type QueueStats struct {
 	Deleted      uint64 `json:"deleted"`
 	Expired      uint64 `json:"expired"`
 	DeadLettered uint64 `json:"dead_lettered"`
+	Duplicated   uint64 `json:"duplicated" doc:"Of received, second deliveries that the queue's duplicate asked for."`
 	Receivers    int    `json:"receivers" doc:"Clients that wait for a message now."`
 }
 
@@ -207,6 +213,25 @@ func (d *Door) setPaused(ctx context.Context, caller auth.Caller, name string, p
 	q, err := d.QueueChanges.Pause(ctx, caller.Account, name, paused)
 	if err != nil {
 		return nil, fmt.Errorf("pause queue: %w", err)
+	}
+	return &queueAnswer{q}, nil
+}
+
+type deliveryInput struct {
+	QueuePath
+	Body struct {
+		Delivery  string  `json:"delivery,omitempty" doc:"shuffle, or left out: what was sent first comes first."`
+		Duplicate float64 `json:"duplicate,omitempty" doc:"The share of deliveries after which the message is delivered again, 0 to 1."`
+	}
+}
+
+func (d *Door) setDelivery(ctx context.Context, caller auth.Caller, in *deliveryInput) (*queueAnswer, error) {
+	if d.QueueChanges == nil {
+		return nil, unsupported("way to change queues")
+	}
+	q, err := d.QueueChanges.SetDelivery(ctx, caller.Account, in.Queue, in.Body.Delivery, in.Body.Duplicate)
+	if err != nil {
+		return nil, fmt.Errorf("set delivery: %w", err)
 	}
 	return &queueAnswer{q}, nil
 }
