@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -61,6 +62,9 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
+// maxQueues is how many queues, by name, have metrics of their own.
+const maxQueues = 10_000
+
 const (
 	counter = prometheus.CounterValue
 	gauge   = prometheus.GaugeValue
@@ -72,12 +76,24 @@ var (
 	queueMessages = prometheus.NewDesc("runnel_queue_messages", "Messages in the queue, exactly.",
 		[]string{"account", "queue", "state"}, nil)
 
+	queueAge = prometheus.NewDesc("runnel_queue_oldest_age_seconds", "How long ago the first visible message was sent; 0 if there is none.",
+		[]string{"account", "queue"}, nil)
+	// Only of FIFO queues.
+	queueGroups = prometheus.NewDesc("runnel_queue_groups", "Message groups with a message in flight, or waiting in memory.",
+		[]string{"account", "queue"}, nil)
+	queueLocked = prometheus.NewDesc("runnel_queue_groups_locked", "Message groups with a message in flight.",
+		[]string{"account", "queue"}, nil)
+	queueDeduplicated = prometheus.NewDesc("runnel_queue_deduplicated_total", "Sends that were answered and not stored, as duplicates.",
+		[]string{"account", "queue"}, nil)
+	queuesLeftOut = prometheus.NewDesc("runnel_queues_left_out", "Queues that have no metrics of their own, since there are too many.", nil, nil)
+
 	queueMetrics = []metric[queue.Stats]{
 		queueMetric(gauge, "receivers", "Receives that wait for a message.", func(s queue.Stats) float64 { return float64(s.Receivers) }),
 		queueMetric(gauge, "paused", "1 while receives find nothing since the queue is paused, else 0.", func(s queue.Stats) float64 { return oneIf(s.Paused) }),
 		queueMetric(gauge, "cached_bytes", "Bytes of waiting messages in memory.", func(s queue.Stats) float64 { return float64(s.Cached) }),
 		queueMetric(counter, "sent_total", "Messages that were stored.", func(s queue.Stats) float64 { return float64(s.Sent) }),
 		queueMetric(counter, "received_total", "Deliveries.", func(s queue.Stats) float64 { return float64(s.Received) }),
+		queueMetric(counter, "moved_total", "Messages that were moved out by hand or by a move task.", func(s queue.Stats) float64 { return float64(s.Moved) }),
 		queueMetric(counter, "duplicated_total", "Second deliveries that the duplicate of the queue asked for.", func(s queue.Stats) float64 { return float64(s.Duplicated) }),
 		queueMetric(counter, "deleted_total", "Messages that were deleted or acked.", func(s queue.Stats) float64 { return float64(s.Deleted) }),
 		queueMetric(counter, "expired_total", "Messages that were removed since nobody took them within the retention.", func(s queue.Stats) float64 { return float64(s.Expired) }),
@@ -111,7 +127,9 @@ type collector struct{ server *Server }
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- buildInfo
-	ch <- queueMessages
+	for _, desc := range []*prometheus.Desc{queueMessages, queueAge, queueGroups, queueLocked, queueDeduplicated, queuesLeftOut} {
+		ch <- desc
+	}
 	for _, m := range queueMetrics {
 		ch <- m.desc
 	}
@@ -128,13 +146,26 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, kind, value, labels...)
 	}
 	send(buildInfo, gauge, 1, c.server.cfg.Version, runtime.Version())
-	for _, st := range c.server.queues.Stats() {
+	now := time.Now()
+	all := c.server.queues.Stats()
+	send(queuesLeftOut, gauge, float64(max(0, len(all)-maxQueues)))
+	for _, st := range all[:min(len(all), maxQueues)] {
 		account, name := st.Name.Account, st.Name.Queue
 		send(queueMessages, gauge, float64(st.Depth.Visible), account, name, "visible")
 		send(queueMessages, gauge, float64(st.Depth.InFlight), account, name, "in_flight")
 		send(queueMessages, gauge, float64(st.Depth.Delayed), account, name, "delayed")
 		for _, m := range queueMetrics {
 			send(m.desc, m.kind, m.value(st), account, name)
+		}
+		age := 0.0
+		if !st.Oldest.IsZero() {
+			age = max(0, now.Sub(st.Oldest).Seconds())
+		}
+		send(queueAge, gauge, age, account, name)
+		if st.FIFO {
+			send(queueGroups, gauge, float64(st.Groups), account, name)
+			send(queueLocked, gauge, float64(st.Locked), account, name)
+			send(queueDeduplicated, counter, float64(st.Deduplicated), account, name)
 		}
 	}
 	c.collectFlows(ch, send)

@@ -35,10 +35,12 @@ func describeQueue(q *queue.Queue) admin.Queue {
 		Account: st.Name.Account, Name: st.Name.Queue,
 		Visible: st.Depth.Visible, InFlight: st.Depth.InFlight, Delayed: st.Depth.Delayed,
 		Paused: settings.Paused, Settings: settingsOf(settings),
+		Oldest:  st.Oldest,
 		Created: q.Created(), Modified: modified,
 		Stats: admin.QueueStats{
 			Sent: st.Sent, Received: st.Received, Deleted: st.Deleted,
-			Expired: st.Expired, DeadLettered: st.DeadLettered, Duplicated: st.Duplicated, Receivers: st.Receivers,
+			Expired: st.Expired, DeadLettered: st.DeadLettered, Duplicated: st.Duplicated,
+			Moved: st.Moved, Deduplicated: st.Deduplicated, Groups: st.Groups, Locked: st.Locked, Receivers: st.Receivers,
 		},
 	}
 }

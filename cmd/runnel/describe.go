@@ -153,12 +153,17 @@ func describeQueue(raw json.RawMessage) (*sheet, error) {
 		OwnerFile string         `json:"owner_file"`
 		Settings  map[string]any `json:"settings"`
 		Created   time.Time      `json:"created"`
+		Oldest    time.Time      `json:"oldest"`
 		Modified  time.Time      `json:"modified"`
 	}
 	var more struct {
 		Stats struct {
 			Expired      uint64 `json:"expired"`
 			DeadLettered uint64 `json:"dead_lettered"`
+			Moved        uint64 `json:"moved"`
+			Deduplicated uint64 `json:"deduplicated"`
+			Groups       int    `json:"groups"`
+			Locked       int    `json:"groups_locked"`
 			Receivers    int    `json:"receivers"`
 		} `json:"stats"`
 	}
@@ -176,8 +181,12 @@ func describeQueue(raw json.RawMessage) (*sheet, error) {
 		s.line("state", "paused: receives find nothing until runnel queue resume "+q.Name)
 	}
 	s.line("messages", fmt.Sprintf("%d visible, %d in flight, %d delayed", q.Visible, q.InFlight, q.Delayed))
-	s.line("so far", fmt.Sprintf("%d sent, %d received, %d deleted, %d expired, %d dead-lettered",
-		q.Stats.Sent, q.Stats.Received, q.Stats.Deleted, more.Stats.Expired, more.Stats.DeadLettered))
+	s.line("oldest", when(q.Oldest))
+	if more.Stats.Groups > 0 {
+		s.line("groups", fmt.Sprintf("%d, %d of them locked", more.Stats.Groups, more.Stats.Locked))
+	}
+	s.line("so far", fmt.Sprintf("%d sent, %d received, %d deleted, %d expired, %d dead-lettered, %d moved, %d deduplicated",
+		q.Stats.Sent, q.Stats.Received, q.Stats.Deleted, more.Stats.Expired, more.Stats.DeadLettered, more.Stats.Moved, more.Stats.Deduplicated))
 	s.line("receivers", fmt.Sprintf("%d wait for a message", more.Stats.Receivers))
 	s.line("created", when(q.Created))
 	s.line("modified", when(q.Modified))

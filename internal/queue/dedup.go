@@ -303,6 +303,7 @@ func (q *Queue) stageOrdered(b *store.Batch, ms []runnel.Message, sent []Sent) (
 		}
 		if ok {
 			sent[i] = before
+			s.before++
 			continue
 		}
 		q.dedup.note(span(now), keys[i])
@@ -332,6 +333,9 @@ func (q *Queue) stageOrdered(b *store.Batch, ms []runnel.Message, sent []Sent) (
 // same fills in what is told of the messages that are duplicates in their own
 // batch, when the first of each is known.
 func (s *staged) same() {
+	if n := len(s.sames) + s.before; n > 0 {
+		s.q.deduplicated.Add(uint64(n))
+	}
 	for _, same := range s.sames {
 		s.sent[same[0]] = s.sent[same[1]]
 		s.sent[same[0]].Duplicate = true

@@ -3,7 +3,6 @@ package queue
 import (
 	"container/heap"
 	"crypto/sha256"
-	"time"
 
 	"github.com/runnel-io/runnel"
 )
@@ -30,8 +29,9 @@ func (q *Queue) groupFor(m *runnel.Message) (k groupKey) {
 // of returned messages: every message that the cursor has passed, by its group.
 // Guarded by Queue.mu. See docs/adr/0012-fifo-groups.md.
 type groups struct {
-	byKey map[groupKey]*group // those that have a message in memory
-	ready groupHeap           // whose next message can be received now
+	byKey  map[groupKey]*group // those that have a message in memory
+	ready  groupHeap           // whose next message can be received now
+	locked int                 // groups with a message in flight
 }
 
 func newGroups() *groups { return &groups{byKey: make(map[groupKey]*group)} }
@@ -109,7 +109,9 @@ func (q *Queue) placeInGroup(l *lease) {
 	g := l.group
 	switch {
 	case l.state == leased:
-		g.flying++
+		if g.flying++; g.flying == 1 {
+			q.groups.locked++
+		}
 	case l.state != returned || l.listed:
 	case l.n >= q.cursor:
 		l.ahead = true // messages before it may be on disk
@@ -121,10 +123,12 @@ func (q *Queue) placeInGroup(l *lease) {
 
 // unplaceInGroup is unplace for the group of a message. The caller holds mu, and
 // places the message again or forgets it.
-func (l *lease) unplaceInGroup() {
+func (q *Queue) unplaceInGroup(l *lease) {
 	switch {
 	case l.state == leased:
-		l.group.flying--
+		if l.group.flying--; l.group.flying == 0 {
+			q.groups.locked--
+		}
 	case l.ahead:
 		l.ahead = false
 	case l.state == returned && !l.listed:
@@ -327,38 +331,6 @@ func (q *Queue) waitsFrom() uint64 {
 // listed is how many messages wait in memory without a lease, about. Caller
 // holds mu.
 func (q *Queue) listed() int { return int(q.lines.listed) + q.window.len() }
-
-// oldestOfGroups is Oldest on a FIFO queue, to the second where only numbers
-// are in memory. Caller holds mu.
-func (q *Queue) oldestOfGroups() time.Time {
-	oldest := int64(0)
-	see := func(sent int64) {
-		if oldest == 0 || sent < oldest {
-			oldest = sent
-		}
-	}
-	for _, g := range q.groups.byKey {
-		if l := g.back.first(); l != nil {
-			see(l.sent)
-		}
-		n, record, ok := g.first()
-		switch l := q.leases[n]; {
-		case !ok:
-		case record != nil:
-			see(recordSent(record))
-		case l != nil:
-			if l.state == returned {
-				see(l.sent)
-			}
-		case g.items.len() == 0:
-			see(int64(g.runs.first().sent) * 1000)
-		}
-	}
-	if oldest == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(oldest)
-}
 
 // clearLines forgets all messages that wait outside of the window. Caller
 // holds mu, and has no lease left.

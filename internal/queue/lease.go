@@ -128,7 +128,7 @@ func (q *Queue) unplace(l *lease) {
 		}
 	}
 	if l.group != nil {
-		l.unplaceInGroup()
+		q.unplaceInGroup(l)
 	}
 }
 

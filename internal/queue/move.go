@@ -170,7 +170,7 @@ func (q *Queue) enqueueMoved(s *staged, still func() (*lease, error)) (*store.Ba
 		return nil, err
 	}
 	q.remove(s.b, l)
-	q.stats.deleted++
+	q.stats.moved++
 	q.set.store.Enqueue(s.b, s.Committed)
 	return s.b, nil
 }

@@ -3,7 +3,6 @@ package queue
 import (
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -17,13 +16,14 @@ import (
 // Queue is one durable queue. Its methods may be called by several goroutines
 // at once.
 type Queue struct {
-	set     *Set
-	id      uint64
-	name    Name
-	created time.Time
-	series  *store.Series
-	dropped atomic.Bool // the queue is deleted: nothing may be appended; see Set.drops
-	moves   sync.Mutex  // held while a Move is decided; taken before all others
+	set          *Set
+	id           uint64
+	name         Name
+	created      time.Time
+	series       *store.Series
+	deduplicated atomic.Uint64 // sends to a FIFO queue that were not stored
+	dropped      atomic.Bool   // the queue is deleted: nothing may be appended; see Set.drops
+	moves        sync.Mutex    // held while a Move is decided; taken before all others
 
 	// mu guards all below.
 	mu       sync.Mutex
@@ -46,6 +46,7 @@ type Queue struct {
 	dedup    dedup     // of a FIFO queue
 	attempts *attempts // of a FIFO queue, or nil
 	odd      *odd      // of a standard queue, or nil
+	head     head
 
 	// All others.
 	leases   map[uint64]*lease
@@ -69,6 +70,7 @@ type counters struct {
 	sent, received, deleted, expired, deadLettered uint64
 
 	duplicated uint64 // of received, second deliveries
+	moved      uint64
 }
 
 // ErrPurgeInProgress is returned by a purge within 60 s of the one before.
@@ -253,7 +255,18 @@ type Stats struct {
 	Receivers int
 	Paused    bool
 
+	// Oldest is when the first message in line was sent; zero if none is
+	// visible. See Queue.Oldest.
+	Oldest time.Time
+	// Groups of a FIFO queue that have a message in flight, or waiting in
+	// memory; Locked are those with one in flight.
+	FIFO           bool
+	Groups, Locked int
+
+	// Deleted are not those that expired or were moved. Moved are those that a
+	// Move took out, Deduplicated the sends that were not stored.
 	Sent, Received, Deleted, Expired, DeadLettered uint64
+	Moved, Deduplicated                            uint64
 	// Duplicated are the second deliveries among Received; see
 	// Settings.Duplicate.
 	Duplicated uint64
@@ -261,9 +274,17 @@ type Stats struct {
 
 // Stats returns the figures.
 func (q *Queue) Stats() Stats {
+	st := q.figures()
+	if st.Depth.Visible > 0 {
+		st.Oldest = q.Oldest()
+	}
+	return st
+}
+
+func (q *Queue) figures() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return Stats{
+	st := Stats{
 		Name:      q.name,
 		Depth:     Depth{Visible: q.total - q.inFlight - q.delayed, InFlight: q.inFlight, Delayed: q.delayed},
 		Cached:    q.cachedBytes(),
@@ -272,42 +293,12 @@ func (q *Queue) Stats() Stats {
 		Sent:      q.stats.sent, Received: q.stats.received, Deleted: q.stats.deleted,
 		Expired: q.stats.expired, DeadLettered: q.stats.deadLettered,
 		Duplicated: q.stats.duplicated,
+		Moved:      q.stats.moved, Deduplicated: q.deduplicated.Load(),
 	}
-}
-
-// Oldest returns when the first waiting message was sent, or zero. It looks
-// at what is in memory: the window, or what was returned.
-func (q *Queue) Oldest() time.Time {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if q.groups != nil {
-		return q.oldestOfGroups()
+		st.FIFO, st.Groups, st.Locked = true, len(q.groups.byKey), q.groups.locked
 	}
-	var sent int64
-	if it := q.window.first(); it != nil {
-		sent = recordSent(it.record)
-	}
-	if l := q.returned.first(); l != nil && (sent == 0 || l.sent < sent) {
-		sent = l.sent
-	}
-	for _, t := range q.tenants.setAside() {
-		first := int64(math.MaxInt64)
-		if l := t.back.first(); l != nil {
-			first = l.sent
-		}
-		if _, record, ok := t.first(); ok && record != nil {
-			first = min(first, recordSent(record))
-		} else if ok {
-			first = min(first, int64(t.runs.first().sent)*1000)
-		}
-		if sent == 0 || first < sent {
-			sent = first
-		}
-	}
-	if sent == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(sent)
+	return st
 }
 
 // markOf is the mark that keeps l for the next process. Caller holds mu.

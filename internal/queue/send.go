@@ -70,6 +70,7 @@ type staged struct {
 	// Of a FIFO queue:
 	sent     []Sent       // what is told of each message
 	sames    [][2]int     // of these, duplicates in the same batch, and of which
+	before   int          // of these, those that were sent before
 	reserved *reservation // their deduplication ids
 }
 

@@ -63,6 +63,7 @@ type Queue struct {
 
 	Settings  Settings  `json:"settings"`
 	Paused    bool      `json:"paused" doc:"Receives find nothing, until the queue is resumed."`
+	Oldest    time.Time `json:"oldest,omitzero" doc:"When the first visible message was sent."`
 	OwnerFile string    `json:"owner_file" doc:"The spec file that owns the queue; only an apply of it changes the queue. Empty: none."`
 	Created   time.Time `json:"created"`
 	Modified  time.Time `json:"modified"`
@@ -112,6 +113,10 @@ type QueueStats struct {
 	Expired      uint64 `json:"expired"`
 	DeadLettered uint64 `json:"dead_lettered"`
 	Duplicated   uint64 `json:"duplicated" doc:"Of received, second deliveries that the queue's duplicate asked for."`
+	Moved        uint64 `json:"moved" doc:"Moved out by hand or by a move task."`
+	Deduplicated uint64 `json:"deduplicated,omitempty" doc:"Of a FIFO queue: sends that were not stored, as duplicates."`
+	Groups       int    `json:"groups,omitempty" doc:"Of a FIFO queue: message groups with a message in flight, or waiting in memory."`
+	Locked       int    `json:"groups_locked,omitempty" doc:"Of these, those with a message in flight."`
 	Receivers    int    `json:"receivers" doc:"Clients that wait for a message now."`
 }
 
