@@ -52,9 +52,7 @@ step_fifo_content_and_dead_letter() {
   send_fifo "$url" "a second" 2 >"$tmp/sent"
   equal "$(receive_fifo "$url")" $'a/same\ta/a second' "messages in the source"
   equal "$(sqs receive-message --queue-url "$url")" "" "answer of the source after maxReceiveCount receives"
-  got=$(ask 'Messages[].Attributes.MessageDeduplicationId' receive-message --queue-url "$dead" --max-number-of-messages 10 \
-    --message-system-attribute-names All)
-  equal "$got" "$(printf same | sha256sum | cut -d' ' -f1)"$'\t'2 "deduplication ids in the dead-letter queue"
+  equal "$(receive_fifo "$dead")" $'a/same\ta/a second' "messages in the dead-letter queue"
 }
 
 step_fifo_errors() {

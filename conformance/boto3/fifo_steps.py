@@ -153,9 +153,12 @@ def fifo_dead_letter(s):
     for m in s.receive_n(url, 3):
         s.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=m["ReceiptHandle"], VisibilityTimeout=0)
     equal(s.receive(url, **TEN), [], "messages in the source after maxReceiveCount receives")
-    names = ("MessageGroupId", "MessageDeduplicationId", "DeadLetterQueueSourceArn")
-    got = [(m["Body"], *(m["Attributes"][n] for n in names)) for m in s.receive_n(dead, 3, **ALL)]
-    equal(got, [(b, "a", b, source) for b in ("a0", "a1", "a2")], "dead letters in their order")
+    dead_letters = s.receive_n(dead, 3, **ALL)
+    got = [(m["Body"], *(m["Attributes"][n] for n in ("MessageGroupId", "DeadLetterQueueSourceArn"))) for m in dead_letters]
+    equal(got, [(b, "a", source) for b in ("a0", "a1", "a2")], "dead letters in their order")
+    # SQS replaces the deduplication id, so that letters of other messages with the same one are kept.
+    equal([m["Attributes"]["MessageDeduplicationId"] for m in dead_letters], [m["MessageId"] for m in dead_letters],
+          "deduplication ids, which are the ids")
     equal(s.sqs.list_dead_letter_source_queues(QueueUrl=dead)["queueUrls"], [url], "sources of the dead-letter queue")
     standard = {"RedrivePolicy": policy(s.create("-standard"))}
     fails(s.sqs.set_queue_attributes, *BAD_VALUE, QueueUrl=url, Attributes=standard)
