@@ -232,7 +232,7 @@ func TestDescribe(t *testing.T) {
 			"account       default",
 			"file          runnel.yaml",
 			"messages      7 visible, 3 in flight, 1 delayed",
-			"so far        100 sent, 0 received, 0 deleted, 2 expired, 0 dead-lettered",
+			"so far        100 sent, 0 received, 0 deleted, 2 expired, 0 dead-lettered, 0 moved, 0 deduplicated",
 			"receivers     1 wait for a message",
 			"settings:",
 			"  dead_letter.max_receives  10",
