@@ -35,6 +35,7 @@ type lease struct {
 	state  state
 	marked bool // there is, or will be, a mark beside the record
 	seen   bool // by the commit of a transaction; only set while mu is held
+	twin   bool // it was delivered twice, see shuffle.go
 	aside  bool // standard: returned, in its tenant's heap
 	listed bool // FIFO: its turn comes by the line of its group
 	ahead  bool // FIFO: returned, and the cursor has not come to it yet

@@ -99,7 +99,7 @@ func (q *Queue) load() error {
 			return false
 		}
 		l := &lease{
-			n: n, nonce: m.nonce, sent: m.sent, first: m.first, marked: true,
+			n: n, nonce: m.nonce, twin: m.twin, sent: m.sent, first: m.first, marked: true,
 			receives: m.receives, failures: m.failures, size: m.size,
 		}
 		switch {
@@ -305,7 +305,7 @@ func (q *Queue) figures() Stats {
 func (q *Queue) markOf(l *lease) []byte {
 	wall, mono := q.set.opt.Now(), q.set.mono()
 	m := mark{
-		state: l.state, nonce: l.nonce, receives: l.receives, failures: l.failures,
+		state: l.state, nonce: l.nonce, twin: l.twin, receives: l.receives, failures: l.failures,
 		first: l.first, sent: l.sent, size: l.size, group: l.groupKey(),
 	}
 	if l.state != returned {
@@ -337,7 +337,7 @@ func (q *Queue) low(b *store.Batch, now bool) {
 		live = append(live, l.n)
 		if !l.marked {
 			l.marked = true
-			m := mark{state: returned, nonce: l.nonce, failures: l.failures, sent: l.sent, size: l.size, group: l.groupKey()}
+			m := mark{state: returned, nonce: l.nonce, twin: l.twin, failures: l.failures, sent: l.sent, size: l.size, group: l.groupKey()}
 			b.Mark(q.series, l.n, m.encode())
 		}
 	}

@@ -241,7 +241,7 @@ func (q *Queue) pick(lim runnel.Limits, owner *source) (picked, error) {
 			break // it stays, as returned: no less visible than before
 		}
 		q.unplace(l)
-		l.nonce, l.owner = newNonce(), owner
+		l.nonce, l.owner, l.twin = newNonce(), owner, false
 		l.due, l.leasedAt = now+int64(leaseFor), now
 		l.receives++
 		if l.first == 0 {

@@ -246,7 +246,7 @@ func messageBytes(m *runnel.Message) int {
 // A mark is the state of an exception as it is stored beside the record:
 //
 //	version   1 byte, markV1
-//	state     1 byte
+//	state     1 byte, and markTwin
 //	due       8 bytes, Unix milliseconds: visible from then on
 //	nonce     8 bytes, of the receipt handle
 //	receives  4 bytes
@@ -258,6 +258,9 @@ func messageBytes(m *runnel.Message) int {
 //
 // Version 2 is for messages that have a group, and has 16 bytes more: the group.
 const (
+	// markTwin is set in the state of a message that was delivered twice.
+	markTwin = 0x80
+
 	markV1     = 1
 	markV2     = 2
 	markSize   = 54
@@ -266,6 +269,7 @@ const (
 
 type mark struct {
 	state              state
+	twin               bool
 	due                int64
 	nonce              uint64
 	receives, failures uint32
@@ -287,6 +291,9 @@ func (m mark) encode() []byte {
 	b = be.AppendUint64(b, uint64(m.sent))
 	b = be.AppendUint64(b, uint64(m.leased))
 	b = be.AppendUint32(b, m.size)
+	if m.twin {
+		b[1] |= markTwin
+	}
 	if m.group != nil {
 		b[0] = markV2
 		b = append(b, m.group[:]...)
@@ -306,12 +313,13 @@ func decodeMark(b []byte) (mark, error) {
 	default:
 		return mark{}, errMark
 	}
-	if b[1] > byte(returned) {
+	if b[1]&^markTwin > byte(returned) {
 		return mark{}, errMark
 	}
 	be := binary.BigEndian
 	return mark{
-		state:    state(b[1]),
+		state:    state(b[1] &^ markTwin),
+		twin:     b[1]&markTwin != 0,
 		due:      int64(be.Uint64(b[2:])),
 		nonce:    be.Uint64(b[10:]),
 		receives: be.Uint32(b[18:]),

@@ -31,13 +31,15 @@ type odd struct {
 type twin struct{ n, nonce uint64 }
 
 // A second delivery has the receipt of the first one with the last bit of its
-// nonce turned. So both are good for the same message, also after a restart,
-// and nothing more is kept of them.
+// nonce turned. So both are good for the same message, also after a restart:
+// that there was one is part of the mark.
 const twinBit = 1
 
 // gave says whether a receipt's nonce is that of the last delivery, or of its
 // twin.
-func (l *lease) gave(nonce uint64) bool { return l.nonce|twinBit == nonce|twinBit }
+func (l *lease) gave(nonce uint64) bool {
+	return l.nonce == nonce || l.twin && l.nonce^twinBit == nonce
+}
 
 // deliveryFaults is the part of Settings.Validate for these settings.
 func (s *Settings) deliveryFaults() (errs []error) {
@@ -146,6 +148,7 @@ func (q *Queue) pickTwins(p *picked, lim runnel.Limits, wall time.Time, leaseFor
 		q.unplace(l)
 		l.due, l.leasedAt = max(l.due, now+int64(leaseFor)), now
 		l.receives++
+		l.twin = true
 		q.place(l, leased)
 		p.expiring().Mark(q.series, l.n, q.markOf(l))
 		second := *l
