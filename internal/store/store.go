@@ -126,6 +126,8 @@ type Store struct {
 	others []*Batch  // batches that do not, oldest first
 	closed bool      // no more batches are taken
 	failed error     // set once; every later commit gets it
+	// unsynced is how many groups were taken and are not durable yet.
+	unsynced int
 
 	groups chan *group   // from write to settle; closed by write
 	done   chan struct{} // closed by settle when the last group was told

@@ -61,7 +61,7 @@ func (s *Store) enqueue(b *Batch) {
 	} else {
 		s.others = append(s.others, b)
 	}
-	if len(s.sends)+len(s.others) == 1 {
+	if n := len(s.sends) + len(s.others); n == 1 || n == worthwhile {
 		s.work.Signal()
 	}
 	s.mu.Unlock()
@@ -77,8 +77,8 @@ func (b *Batch) tell(err error) {
 }
 
 // write is the loop of the one goroutine that writes. It owns Series.head of
-// all series. A group is what has queued up while the group before was
-// applied: there is no waiting for more.
+// all series. A group is what has queued up until the group before was durable,
+// or is worthwhile: there is no waiting for more.
 func (s *Store) write() {
 	defer close(s.groups)
 	var g *group
@@ -124,6 +124,11 @@ func (s *Store) settle() {
 	defer close(s.done)
 	for g := range s.groups {
 		err := s.syncWait(g)
+		s.mu.Lock()
+		if s.unsynced--; s.unsynced == 0 {
+			s.work.Signal()
+		}
+		s.mu.Unlock()
 		for _, b := range g.members {
 			b.tell(err)
 		}
@@ -158,18 +163,28 @@ func (s *Store) failure() error {
 	return s.failed
 }
 
+// worthwhile is how many batches are a group by themselves while the group
+// before is not durable yet. Fewer wait for that: the disk would not begin with
+// them sooner, and until then there may be more, for one group's work.
+const worthwhile = 64
+
 // take waits for batches and returns the next group: sends first up to
 // CommitBytes, then others up to CommitDeletes. It returns nil when the store
 // is closed and all is written, or has failed.
 func (s *Store) take() *group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.sends)+len(s.others) == 0 && !s.closed && s.failed == nil {
+	for s.failed == nil {
+		n := len(s.sends) + len(s.others)
+		if n >= worthwhile || n > 0 && s.unsynced == 0 || s.closed {
+			break
+		}
 		s.work.Wait()
 	}
 	if s.failed != nil || len(s.sends)+len(s.others) == 0 {
 		return nil
 	}
+	s.unsynced++
 	g := &group{begin: time.Now()}
 	bytes := 0
 	i := 0
