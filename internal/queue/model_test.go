@@ -120,7 +120,7 @@ func runModel(t *testing.T, rt *rapid.T, fifo bool, done map[string]int) {
 	}
 	open := func(name string, retention time.Duration, receives int) *line {
 		l := &line{
-			name: name + suffix, fifo: fifo, ids: map[string]sentOnce{}, attempts: map[string]*repeatable{}, last: -1,
+			name: name + suffix, fifo: fifo, ids: map[string][]sentOnce{}, attempts: map[string]*repeatable{}, last: -1,
 			visibility: 30 * time.Second, retention: retention, receives: receives,
 		}
 		l.q = h.create(l.name, func(s *queue.Settings) {
