@@ -76,8 +76,8 @@ func (m *model) duplicate(before sentOnce) (must, may bool) {
 
 // stored says whether a send must be a duplicate of the last message that had
 // its id, and whether what was told of a duplicate fits. It may be one of an
-// earlier message only if the clock was put back between two processes: then the
-// earlier one can be within the window, and the last one ahead of it.
+// earlier message only if the clock jumped between two processes: then that one
+// can be within the window again, even ahead of now.
 func (m *model) stored(ids []sentOnce, told queue.Sent) (must, fits bool) {
 	for i, s := range ids {
 		surely, may := m.duplicate(s)
@@ -86,12 +86,8 @@ func (m *model) stored(ids []sentOnce, told queue.Sent) (must, fits bool) {
 			must = surely
 		}
 		if may && told.ID == s.told.ID && told.Position == s.told.Position {
-			fits = fits || last || s.process != m.process
+			fits = fits || last || s.process != m.process && s.jumps != m.startedJumps
 		}
-	}
-	if must && told.Duplicate {
-		last := ids[len(ids)-1].told
-		fits = told.ID == last.ID && told.Position == last.Position
 	}
 	return must, fits
 }
