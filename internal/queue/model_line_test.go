@@ -67,7 +67,7 @@ type line struct {
 	fifo       bool
 	q          *queue.Queue
 	source     runnel.Source
-	order      []*modelled // all messages, in their order
+	order      []*modelled           // all messages, in their order
 	ids        map[string][]sentOnce // the last one is what counts; see model.stored
 	attempts   map[string]*repeatable
 	last       int64 // position of what was sent last
