@@ -272,6 +272,12 @@ func (v *faults) duration(path string, d, most time.Duration) {
 	}
 }
 
+func (v *faults) size(path string, n, least, most Size) {
+	if n != 0 && (n < least || n > most) {
+		v.add(path, "%s is not between %s and %s", n, least, most)
+	}
+}
+
 func (v *faults) word(path, word string, words ...string) {
 	if word == "" {
 		return

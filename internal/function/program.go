@@ -143,8 +143,22 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 	return Program{
 		Function: def.Name, Version: version, Dir: code,
 		Args: b.args, Env: env,
-		Memory: int64(def.Memory), MaxOutput: maxOutput(def),
+		Transport: transport(def), Concurrency: max(def.Concurrency, 1), URL: def.URL,
+		Memory: int64(def.Memory), MaxInput: maxInput(def), MaxOutput: maxOutput(def),
+		Limits: def.Limits, Network: def.Network,
 		Visible:      slices.Compact(visible),
 		StartTimeout: startTimeout(def),
+	}
+}
+
+// transport is how calls reach the workers of a function.
+func transport(def runnel.Function) runnel.Transport {
+	switch {
+	case def.Transport != "":
+		return def.Transport
+	case def.Runtime == runnel.RuntimeGo:
+		return runnel.TransportRuntimeAPI
+	default:
+		return runnel.TransportFrames
 	}
 }

@@ -3,6 +3,7 @@ package function
 import (
 	"context"
 	"maps"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -53,7 +54,8 @@ func (r *Record) has(hash string) bool {
 // The defaults of runnel.Function.
 const (
 	defaultTimeout   = 30 * time.Second
-	defaultMaxOutput = 1 << 20
+	defaultMaxInput  = 10 << 20
+	defaultMaxOutput = 15_000_000
 	defaultIdle      = 5 * time.Minute
 )
 
@@ -72,6 +74,10 @@ func named(def runnel.Function) (runnel.Function, error) {
 			def.Handler = "main.handler"
 		case runnel.RuntimeNode:
 			def.Handler = "index.handler"
+		case runnel.RuntimeGo:
+			def.Handler = "."
+		case runnel.RuntimeWASM:
+			def.Handler = "main.wasm"
 		default:
 		}
 	}
@@ -82,15 +88,24 @@ func named(def runnel.Function) (runnel.Function, error) {
 // samePool says whether workers started for a can answer for b, the version
 // being the same.
 func samePool(a, b runnel.Function) bool {
-	return a.Memory == b.Memory && maxOutput(a) == maxOutput(b) && startTimeout(a) == startTimeout(b) && maps.Equal(a.Env, b.Env)
+	return reflect.DeepEqual(started(a), started(b))
+}
+
+// started returns what of a definition its workers are started with. The rest
+// can change while they run.
+func started(f runnel.Function) runnel.Function {
+	f.StartTimeout, f.MaxInput, f.MaxOutput = startTimeout(f), runnel.Size(maxInput(f)), runnel.Size(maxOutput(f))
+	f.Concurrency = max(f.Concurrency, 1)
+	f.Source, f.Inline, f.Timeout, f.Workers = "", "", 0, runnel.Workers{}
+	if len(f.Env) == 0 {
+		f.Env = nil
+	}
+	return f
 }
 
 // same says whether nothing at all differs.
 func same(a, b runnel.Function) bool {
-	envs := maps.Equal(a.Env, b.Env)
-	a.Env, b.Env = nil, nil
-	return envs && a.Name == b.Name && a.Runtime == b.Runtime && a.Source == b.Source && a.Handler == b.Handler &&
-		a.Timeout == b.Timeout && a.Workers == b.Workers && samePool(a, b)
+	return a.Source == b.Source && a.Inline == b.Inline && a.Timeout == b.Timeout && a.Workers == b.Workers && samePool(a, b)
 }
 
 func timeout(def runnel.Function) time.Duration {
@@ -105,6 +120,13 @@ func startTimeout(def runnel.Function) time.Duration {
 		return defaultTimeout
 	}
 	return def.StartTimeout
+}
+
+func maxInput(def runnel.Function) int64 {
+	if def.MaxInput == 0 {
+		return defaultMaxInput
+	}
+	return int64(def.MaxInput)
 }
 
 func maxOutput(def runnel.Function) int64 {

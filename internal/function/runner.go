@@ -48,10 +48,22 @@ type Program struct {
 	Args []string
 	// Env is the whole environment, as NAME=VALUE.
 	Env []string
+	// Transport is how calls reach a worker; Concurrency how many may be in
+	// flight on one.
+	Transport   runnel.Transport
+	Concurrency int
+	// URL is the endpoint that takes the place of processes; empty: there are
+	// processes.
+	URL string
 	// Memory is the most that a process may allocate, in bytes; 0: no limit.
 	Memory int64
-	// MaxOutput is the largest returned value, in bytes.
-	MaxOutput int64
+	// MaxInput is the largest payload, MaxOutput the largest returned value,
+	// in bytes.
+	MaxInput, MaxOutput int64
+	// Limits are as the function says, zero meaning the runner's default.
+	Limits runnel.ProcessLimits
+	// Network is what the workers can reach.
+	Network runnel.Network
 	// Visible are the directories, besides the system's own, that the program
 	// must be able to read.
 	Visible []string

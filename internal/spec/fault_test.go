@@ -200,18 +200,18 @@ f:7: queue_templates[3]: want a mapping such as {match: ...}, not text`},
   default/a: {}
   g:
 `, `
-f:2: functions.a.runtime: "ruby" is not one of python, node, exec
+f:2: functions.a.runtime: "ruby" is not one of python, node, exec, go, wasm, http
 f:2: functions.a.timeout: 13h0m0s is not between 0s and 12h0m0s
 f:2: functions.a.workers.min: 5 is more than workers.max, 4
-f:3: functions.b.runtime: is missing: want python, node or exec
+f:3: functions.b.runtime: is missing: want python, node, exec, go, wasm or http
 f:3: functions.b.memory: 1048576 bytes are too few for any runtime: want at least 32MiB
-f:3: functions.b.max_output: 1073741824 is not between 1 and 16MiB
+f:3: functions.b.max_output: 1GiB is not between 1 and 64MiB
 f:4: functions.c.timeout: 0s is not a value that it can have: leave it out for the default
 f:4: functions.c.handler: "main" is not of the form MODULE.FUNCTION, as in main.handler
 f:5: functions.d/e/f: "e/f" is not a name: want 1 to 64 letters, digits, hyphens and underscores
 f:5: functions.d/e/f.source: is missing: want the directory of the code, or its only file, as in ./resize
 f:6: functions.default/a: is default/a, which stands already on line 2
-f:7: functions.g.runtime: is missing: want python, node or exec
+f:7: functions.g.runtime: is missing: want python, node, exec, go, wasm or http
 f:7: functions.g.source: is missing: want the directory of the code, or its only file, as in ./resize`},
 		{"flows out of range", head + `flows:
   x:

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/runnel-io/runnel"
 )
 
 // Program is what a worker process runs.
@@ -27,11 +29,25 @@ type Program struct {
 	// Memory is the most data that the process may have, in bytes; 0 means no
 	// limit. What counts is what RLIMIT_DATA counts: private writable memory.
 	Memory int64
-	// MaxOutput is the largest value of an answer, in bytes. Default 1 MiB.
-	MaxOutput int64
+	// Transport is how calls reach the process. Default: frames.
+	Transport runnel.Transport
+	// Concurrency is how many calls a process may have in flight. Default 1.
+	Concurrency int
+	// MaxInput is the largest payload, default 10 MiB; MaxOutput the largest
+	// value of an answer, default 15,000,000. In bytes.
+	MaxInput, MaxOutput int64
 	// Files is how many files the process may have open, default 1024;
 	// FileBytes how large each that it writes may become, default 1 GiB.
 	Files, FileBytes int64
+	// Processes is how many processes and threads there may be, default 512;
+	// TempBytes how much the directory for temporary files may hold, default
+	// 512 MiB; CPU how much processor time a process may use in all its life,
+	// 0 meaning no limit.
+	Processes int
+	TempBytes int64
+	CPU       time.Duration
+	// Isolated keeps the process from every network but API's.
+	Isolated bool
 	// Hidden are directories that the process can neither read nor write,
 	// except for Dir and Visible, which it can read, and its own temporary
 	// directory. That files there exist, and their sizes, it can still see.
@@ -94,8 +110,11 @@ type Limit struct {
 }
 
 const (
-	defaultMaxOutput = 1 << 20
+	defaultMaxInput  = 10 << 20
+	defaultMaxOutput = 15_000_000
 	defaultFiles     = 1024
+	defaultProcesses = 512
+	defaultTempBytes = 512 << 20
 	defaultFileBytes = 1 << 30
 	defaultStart     = 30 * time.Second
 	defaultIdle      = 5 * time.Minute
@@ -111,7 +130,11 @@ func number[N int | int64 | time.Duration](v *N, d N) {
 // withDefaults returns p with paths absolute and free of symbolic links where
 // Landlock needs that, or says what is wrong with it.
 func (p Program) withDefaults() (Program, error) {
+	number(&p.MaxInput, defaultMaxInput)
 	number(&p.MaxOutput, defaultMaxOutput)
+	number(&p.Concurrency, 1)
+	number(&p.Processes, defaultProcesses)
+	number(&p.TempBytes, defaultTempBytes)
 	number(&p.Files, defaultFiles)
 	number(&p.FileBytes, defaultFileBytes)
 	number(&p.StartTimeout, defaultStart)

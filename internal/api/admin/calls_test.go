@@ -41,7 +41,7 @@ func TestCalls(t *testing.T) {
 		{"deploy what does not load", "PUT", "functions/default/new", `{"definition":{"runtime":"python"},"archive":"` + base64Of("broken") + `"}`, adminKey, 400, `"message":"SyntaxError: invalid syntax (main.py, line 1)"`},
 		{"deploy under another name", "PUT", "functions/default/new", `{"definition":{"name":"default/old","runtime":"python"},"archive":""}`, adminKey, 400, `"faults":[{"path":"name","message":"\"default/old\" is not the name in the path, \"default/new\": leave it out"}]`},
 		{"deploy what was shown", "PUT", "functions/default/new", `{"definition":{"runtime":"python","env":{"A":"***"}},"archive":""}`, adminKey, 400, `"path":"env.A"`},
-		{"deploy with faults", "PUT", "functions/default/new", `{"definition":{"runtime":"cobol","timeout":"13h"},"archive":""}`, adminKey, 400, `"message":"2 faults, the first: runtime: \"cobol\" is not one of python, node, exec","faults":[{"path":"runtime",`},
+		{"deploy with faults", "PUT", "functions/default/new", `{"definition":{"runtime":"cobol","timeout":"13h"},"archive":""}`, adminKey, 400, `"message":"2 faults, the first: runtime: \"cobol\" is not one of python, node, exec, go, wasm, http","faults":[{"path":"runtime",`},
 		{"delete a function in use", "DELETE", "functions/default/resize", "", adminKey, 409, `"message":"flow resize-images calls default/resize"`},
 		{"delete a function", "DELETE", "functions/default/new", "", adminKey, 204, ``},
 		{"function that was deleted", "GET", "functions/default/new", "", adminKey, 404, `"code":"not_found"`},

@@ -81,42 +81,85 @@ func words[To, From ~string](in []From) []To {
 // FunctionDefinition is a runnel.Function in JSON.
 type FunctionDefinition struct {
 	Name         string            `json:"name" required:"false" doc:"OWNER/NAME. In a PUT it may be left out, as the path says it."`
-	Runtime      string            `json:"runtime" doc:"What runs the code: python, node or exec."`
+	Runtime      string            `json:"runtime" doc:"What runs the code: python, node, go, wasm, exec or http."`
 	Source       string            `json:"source,omitempty" doc:"The directory or file the code came from. It is for people: the code itself is the archive."`
-	Handler      string            `json:"handler,omitempty" doc:"MODULE.FUNCTION for python and node, the program with its arguments for exec. Default main.handler, index.handler."`
+	Inline       string            `json:"inline,omitempty" doc:"The text of the only file, in place of an archive, to 1 MiB."`
+	URL          string            `json:"url,omitempty" doc:"The endpoint of runtime http."`
+	Handler      string            `json:"handler,omitempty" doc:"MODULE.FUNCTION for python and node, the program with its arguments for exec, the package for go, the module for wasm. Default main.handler, index.handler, ., main.wasm."`
+	Transport    string            `json:"transport,omitempty" doc:"How calls reach a worker of exec or go: frames or runtime-api. Default: frames for exec, runtime-api for go."`
 	Timeout      Duration          `json:"timeout,omitempty" doc:"How long a call may take, to 12h. Default 30s."`
 	StartTimeout Duration          `json:"start_timeout,omitempty" doc:"How long a worker may take to load the code, to 15m. Default 30s."`
 	Workers      FunctionWorkers   `json:"workers,omitzero"`
+	Concurrency  int               `json:"concurrency,omitempty" doc:"How many calls a worker may have in flight, 1 to 1000. Default 1."`
 	Memory       int64             `json:"memory,omitempty" doc:"The most that a process may allocate, in bytes. 0: no limit."`
-	MaxOutput    int64             `json:"max_output,omitempty" doc:"The largest returned value, in bytes, to 16 MiB. Default 1 MiB."`
+	MaxInput     int64             `json:"max_input,omitempty" doc:"The largest payload, in bytes, to 64 MiB. Default 10 MiB."`
+	MaxOutput    int64             `json:"max_output,omitempty" doc:"The largest returned value, in bytes, to 64 MiB. Default 15,000,000."`
+	Limits       FunctionLimits    `json:"limits,omitzero"`
+	Network      string            `json:"network,omitempty" doc:"What a worker can reach: full, or isolated, which is this API and nothing else. Default full."`
+	SQSEndpoint  bool              `json:"sqs_endpoint,omitempty" doc:"Set AWS_ENDPOINT_URL_SQS and credentials for this server's queues."`
 	Env          map[string]string `json:"env,omitempty" doc:"The environment of the processes. Answers show each value as ***."`
 }
 
 // FunctionWorkers is a runnel.Workers in JSON.
 type FunctionWorkers struct {
-	Min  int      `json:"min,omitempty" doc:"Processes that are kept warm, 0 to 1000. Default 0."`
-	Max  int      `json:"max,omitempty" doc:"Processes at once, 1 to 1000. Default: the number of cores."`
-	Idle Duration `json:"idle,omitempty" doc:"After how long without a call a process beyond min ends. Default 5m."`
+	Min     int             `json:"min,omitempty" doc:"Processes that are kept warm, 0 to 1000. Default 0."`
+	Max     int             `json:"max,omitempty" doc:"Processes at once, 1 to 1000. Default: the number of cores."`
+	Idle    Duration        `json:"idle,omitempty" doc:"After how long without a call a process beyond min ends. Default 5m."`
+	Recycle FunctionRecycle `json:"recycle,omitzero"`
+}
+
+// FunctionRecycle is a runnel.Recycle in JSON.
+type FunctionRecycle struct {
+	Calls  int      `json:"calls,omitempty" doc:"After how many calls a process is replaced. 0: never."`
+	Age    Duration `json:"age,omitempty" doc:"How old a process may become, at most 720h. 0: no limit."`
+	Memory int64    `json:"memory,omitempty" doc:"How many bytes of memory a process may occupy after a call. 0: no limit."`
+}
+
+// FunctionLimits is a runnel.ProcessLimits in JSON.
+type FunctionLimits struct {
+	Processes int      `json:"processes,omitempty" doc:"The most processes and threads of a worker. Default 512."`
+	Files     int      `json:"files,omitempty" doc:"The most open files of a process. Default 1024."`
+	FileSize  int64    `json:"file_size,omitempty" doc:"How large a file may become, in bytes. Default 1 GiB."`
+	Temp      int64    `json:"temp,omitempty" doc:"How much the directory for temporary files may hold, in bytes. Default 512 MiB."`
+	CPUTime   Duration `json:"cpu_time,omitempty" doc:"The processor time of a process in all its life. Default: no limit."`
 }
 
 // NewFunctionDefinition returns f for JSON, with the values of its
 // environment: the door hides them.
 func NewFunctionDefinition(f runnel.Function) FunctionDefinition {
+	w, l := f.Workers, f.Limits
 	return FunctionDefinition{
-		Name: f.Name, Runtime: string(f.Runtime), Source: f.Source, Handler: f.Handler,
+		Name: f.Name, Runtime: string(f.Runtime), Source: f.Source, Inline: f.Inline, URL: f.URL,
+		Handler: f.Handler, Transport: string(f.Transport),
 		Timeout: Duration(f.Timeout), StartTimeout: Duration(f.StartTimeout),
-		Workers: FunctionWorkers{Min: f.Workers.Min, Max: f.Workers.Max, Idle: Duration(f.Workers.Idle)},
-		Memory:  int64(f.Memory), MaxOutput: int64(f.MaxOutput), Env: maps.Clone(f.Env),
+		Workers: FunctionWorkers{
+			Min: w.Min, Max: w.Max, Idle: Duration(w.Idle),
+			Recycle: FunctionRecycle{Calls: w.Recycle.Calls, Age: Duration(w.Recycle.Age), Memory: int64(w.Recycle.Memory)},
+		},
+		Concurrency: f.Concurrency, Memory: int64(f.Memory), MaxInput: int64(f.MaxInput), MaxOutput: int64(f.MaxOutput),
+		Limits: FunctionLimits{
+			Processes: l.Processes, Files: l.Files, FileSize: int64(l.FileSize), Temp: int64(l.Temp), CPUTime: Duration(l.CPUTime),
+		},
+		Network: string(f.Network), SQSEndpoint: f.SQSEndpoint, Env: maps.Clone(f.Env),
 	}
 }
 
 // Function returns the function that d describes. It is not validated.
 func (d FunctionDefinition) Function() runnel.Function {
+	w, l := d.Workers, d.Limits
 	return runnel.Function{
-		Name: d.Name, Runtime: runnel.Runtime(d.Runtime), Source: d.Source, Handler: d.Handler,
+		Name: d.Name, Runtime: runnel.Runtime(d.Runtime), Source: d.Source, Inline: d.Inline, URL: d.URL,
+		Handler: d.Handler, Transport: runnel.Transport(d.Transport),
 		Timeout: time.Duration(d.Timeout), StartTimeout: time.Duration(d.StartTimeout),
-		Workers: runnel.Workers{Min: d.Workers.Min, Max: d.Workers.Max, Idle: time.Duration(d.Workers.Idle)},
-		Memory:  runnel.Size(d.Memory), MaxOutput: runnel.Size(d.MaxOutput), Env: maps.Clone(d.Env),
+		Workers: runnel.Workers{
+			Min: w.Min, Max: w.Max, Idle: time.Duration(w.Idle),
+			Recycle: runnel.Recycle{Calls: w.Recycle.Calls, Age: time.Duration(w.Recycle.Age), Memory: runnel.Size(w.Recycle.Memory)},
+		},
+		Concurrency: d.Concurrency, Memory: runnel.Size(d.Memory), MaxInput: runnel.Size(d.MaxInput), MaxOutput: runnel.Size(d.MaxOutput),
+		Limits: runnel.ProcessLimits{
+			Processes: l.Processes, Files: l.Files, FileSize: runnel.Size(l.FileSize), Temp: runnel.Size(l.Temp), CPUTime: time.Duration(l.CPUTime),
+		},
+		Network: runnel.Network(d.Network), SQSEndpoint: d.SQSEndpoint, Env: maps.Clone(d.Env),
 	}
 }
 

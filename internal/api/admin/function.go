@@ -49,7 +49,7 @@ type Function struct {
 type FunctionVersion struct {
 	Version string    `json:"version" doc:"The hash of its content."`
 	Created time.Time `json:"created"`
-	Runtime string    `json:"runtime" doc:"python, node, exec or go."`
+	Runtime string    `json:"runtime" doc:"python, node, exec, go, wasm or http."`
 }
 
 // WorkerCounts are the processes of a function now.
