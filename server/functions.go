@@ -62,7 +62,7 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 		Runner: &runner{
 			options: worker.Options{
 				TempDir: workers,
-				Starts:  make(chan struct{}, runtime.NumCPU()),
+				Starts:  worker.NewStarts(runtime.NumCPU()),
 				Log:     func(line worker.Line) { l.add(ownerOf(line.Function), logLine(line)) },
 				Slog:    cfg.Log,
 			},
@@ -129,7 +129,7 @@ type runner struct {
 // Start implements function.Runner.
 func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers) (function.Pool, error) {
 	opt := r.options
-	opt.Min, opt.Max, opt.Idle = w.Min, w.Max, w.Idle
+	opt.Min, opt.Max, opt.Idle, opt.Recycle = w.Min, w.Max, w.Idle, w.Recycle
 	pool, err := worker.Start(ctx, worker.Program{
 		Function: p.Function, Version: p.Version, Dir: p.Dir, Args: p.Args, Env: p.Env,
 		Transport: p.Transport, Concurrency: p.Concurrency,
@@ -155,7 +155,7 @@ func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
 	return call, release, err
 }
 
-func (w workers) Resize(n runnel.Workers)         { w.pool.Resize(n.Min, n.Max, n.Idle) }
+func (w workers) Resize(n runnel.Workers)         { w.pool.Resize(n.Min, n.Max, n.Idle, n.Recycle) }
 func (w workers) Drain(ctx context.Context) error { return w.pool.Drain(ctx) }
 
 func (w workers) Stats() function.PoolStats {

@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/dispatch"
 	"github.com/runnel-io/runnel/internal/function"
 )
@@ -79,7 +80,7 @@ func (c collector) collectFlows(ch chan<- prometheus.Metric, send sender) {
 		for _, m := range flowMetrics {
 			send(m.desc, m.kind, m.value(s), account, name)
 		}
-		for stage, h := range map[string]dispatch.Histogram{"wait": s.Wait, "run": s.Run, "publish": s.Publish} {
+		for stage, h := range map[string]runnel.Histogram{"wait": s.Wait, "run": s.Run, "publish": s.Publish} {
 			ch <- constHistogram(h, account, name, stage)
 		}
 	}
@@ -97,13 +98,13 @@ func (c collector) collectFlows(ch chan<- prometheus.Metric, send sender) {
 
 // constHistogram renders a histogram; its buckets count what is in those below
 // them too.
-func constHistogram(h dispatch.Histogram, labels ...string) prometheus.Metric {
-	buckets := make(map[float64]uint64, len(dispatch.Bounds))
+func constHistogram(h runnel.Histogram, labels ...string) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(runnel.Bounds))
 	var count uint64
 	for i, n := range h.Counts {
 		count += n
-		if i < len(dispatch.Bounds) {
-			buckets[dispatch.Bounds[i].Seconds()] = count
+		if i < len(runnel.Bounds) {
+			buckets[runnel.Bounds[i].Seconds()] = count
 		}
 	}
 	return prometheus.MustNewConstHistogram(flowStage, count, h.Sum.Seconds(), buckets, labels...)

@@ -29,7 +29,7 @@ func (f *Flow) run(ctx context.Context, c *call, started time.Time) {
 	defer f.calls.Done()
 	defer c.cancel(nil)
 	for _, it := range c.items {
-		f.stats.wait.record(started.Sub(it.received))
+		f.stats.wait.Record(started.Sub(it.received))
 	}
 	place, after, err := f.acquire(ctx, c)
 	if err != nil {
@@ -131,7 +131,7 @@ func (f *Flow) invoke(ctx context.Context, c *call, place runnel.Place[runnel.Ha
 	}
 	f.stats.calls.Add(1)
 	results, err := protect(runnel.WithCall(ctx, meta), place.Call, ms)
-	f.stats.run.record(time.Since(start))
+	f.stats.run.Record(time.Since(start))
 	if err == nil && len(results) != len(ms) {
 		return nil, &runnel.FunctionError{Kind: runnel.KindOutput, Message: fmt.Sprintf("%d answers for %d messages", len(results), len(ms))}
 	}

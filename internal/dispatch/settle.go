@@ -39,7 +39,7 @@ func (f *Flow) conclude(outcomes []outcome) {
 	if err != nil {
 		f.giveBack(outcomes)
 	}
-	f.stats.publish.record(time.Since(start))
+	f.stats.publish.Record(time.Since(start))
 	f.leave(outcomes)
 }
 

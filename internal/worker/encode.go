@@ -17,7 +17,7 @@ const maxLine = 64 << 10
 // 0 means none. meta is scratch space, returned for the next call.
 func appendInvoke(dst, meta []byte, deadline int64, in *runnel.Invocation) (frame, scratch []byte, err error) {
 	if !isWord(in.ID) {
-		return dst, meta, fmt.Errorf("invocation id %q: want 1 to 256 printable characters without spaces", in.ID)
+		return dst, meta, badID(in.ID)
 	}
 	if len(in.Items) == 0 {
 		return dst, meta, fmt.Errorf("invocation %s: no items", in.ID)
@@ -53,6 +53,10 @@ func appendInvoke(dst, meta []byte, deadline int64, in *runnel.Invocation) (fram
 		dst = append(dst, in.Items[i].Payload...)
 	}
 	return dst, meta, nil
+}
+
+func badID(id string) error {
+	return fmt.Errorf("invocation id %q: want 1 to 256 printable characters without spaces", id)
 }
 
 // isWord says whether id can stand in a frame's line.

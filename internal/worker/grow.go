@@ -17,33 +17,39 @@ const (
 
 // startOne starts a process when it is its turn among all pools.
 func (p *Pool) startOne(ctx context.Context) (*worker, error) {
-	if p.opt.Starts != nil {
-		select {
-		case p.opt.Starts <- struct{}{}:
-			defer func() { <-p.opt.Starts }()
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+	leave, err := p.opt.Starts.enter(ctx, p)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
+	begun := time.Now()
 	w, limits, err := p.startWorker(ctx)
+	took := time.Since(begun)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if limits != nil {
-		p.mu.Lock()
 		p.limits = limits
-		p.mu.Unlock()
+	}
+	if err == nil {
+		p.start.Record(took)
+		p.cold = smooth(p.cold, took)
 	}
 	return w, err
 }
 
 // startMore is the goroutine of one start. The drain waits for it by
 // p.starting.
-func (p *Pool) startMore() {
+func (p *Pool) startMore(replacement bool) {
 	w, err := p.launch()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.starting--
+	if replacement {
+		p.replacing = false
+	}
 	switch {
 	case err == nil:
-		p.admit(w)
+		p.admit(w, replacement)
 	case !p.draining:
 		p.failed(err)
 	}
@@ -51,15 +57,24 @@ func (p *Pool) startMore() {
 	p.finish()
 }
 
-// admit lets a process that is ready into the pool, with p.mu held.
-func (p *Pool) admit(w *worker) {
+// admit lets a process that is ready into the pool, with p.mu held. As a
+// replacement it takes the place of one that is worn.
+func (p *Pool) admit(w *worker, replacement bool) {
 	if w.gone.Load() {
 		p.failed(errors.New("the worker process ended as soon as it was ready"))
 		return
 	}
 	p.failing, p.failure = false, nil
-	w.listed = true
+	w.listed, w.since = true, time.Now()
 	p.size++
+	if replacement {
+		for old := range p.all {
+			if old.listed && old.worn {
+				p.retire(old)
+				break
+			}
+		}
+	}
 	if p.draining || p.size > p.max {
 		p.retire(w)
 		return
@@ -67,15 +82,17 @@ func (p *Pool) admit(w *worker) {
 	p.put(w)
 }
 
-// grow starts the processes that are needed: for who waits, and for the least
-// that there shall be. Called with p.mu held.
+// grow starts the processes that are needed: for who waits, for the least that
+// there shall be, and in place of one that is worn, which may be one more than
+// Max for a moment. Called with p.mu held.
 func (p *Pool) grow() {
 	if p.draining {
 		return
 	}
-	want := max(p.min-p.size, p.waiting.count) - p.starting
+	replaces := p.worn > 0 && !p.replacing
+	want := max(p.min-p.size-p.starting, p.lacking(time.Now()))
 	want = min(want, p.max-p.size-p.starting)
-	if want <= 0 {
+	if want <= 0 && !replaces {
 		return
 	}
 	if p.failing {
@@ -92,10 +109,17 @@ func (p *Pool) grow() {
 			return
 		}
 		want = 1
+		replaces = replaces && p.size >= p.max
 	}
-	p.starting += want
+	if replaces {
+		p.replacing = true
+		p.starting++
+		want = min(want, p.max-p.size-p.starting+1)
+		go p.startMore(true)
+	}
 	for range want {
-		go p.startMore()
+		p.starting++
+		go p.startMore(false)
 	}
 }
 
@@ -116,16 +140,23 @@ func (p *Pool) failed(err error) {
 // expire sees to it that a process that nobody needs ends in time. Called with
 // p.mu held.
 func (p *Pool) expire() {
-	if p.expiry != nil || p.draining || len(p.idle) == 0 || p.size <= p.min {
+	if p.expiry != nil || p.draining || p.size <= p.min {
 		return
 	}
-	wait := p.idleFor - time.Since(p.idle[0].since)
-	p.expiry = time.AfterFunc(max(wait, 0), func() {
+	w := p.longestIdle()
+	if w == nil {
+		return
+	}
+	p.expiry = time.AfterFunc(max(p.idleFor-time.Since(w.since), 0), func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.expiry = nil
-		for !p.draining && len(p.idle) > 0 && p.size > p.min && time.Since(p.idle[0].since) >= p.idleFor {
-			p.retire(p.idle[0])
+		for !p.draining && p.size > p.min {
+			w := p.longestIdle()
+			if w == nil || time.Since(w.since) < p.idleFor {
+				break
+			}
+			p.retire(w)
 		}
 		p.expire()
 	})

@@ -155,14 +155,11 @@ func clean(text []byte) string {
 	return strings.TrimSpace(strings.ToValidUTF8(string(text), "\uFFFD"))
 }
 
-// logged passes on a line that came by a frame. id is empty or the call's.
-func (o *output) logged(level, id string, text []byte) {
+// logged passes on a line that came by a frame. id and flow are empty or the
+// call's.
+func (o *output) logged(level, id, flow string, text []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	flow := ""
-	if id == o.invocation {
-		flow = o.flow
-	}
 	o.emit(level, id, flow, text)
 }
 

@@ -16,7 +16,8 @@ import (
 // version was replaced, or the server stops.
 var ErrDraining = errors.New("the workers of this version are being drained")
 
-// Pool keeps processes of one version, and gives each to one caller at a time.
+// Pool keeps processes of one version, and gives their slots to callers: one of
+// each process at a time, or as many as Program.Concurrency says.
 type Pool struct {
 	prog Program
 	opt  Options
@@ -27,18 +28,40 @@ type Pool struct {
 
 	calls, errors, timeouts, crashes, outOfMemory, interrupts atomic.Int64
 
+	// wait, start and run are how long calls waited for a process, processes
+	// took to load, and calls took; suspects are calls that may have killed a
+	// process.
+	wait, start, run runnel.Durations
+	suspects         suspects
+	weighs           atomic.Bool // whether processes are replaced for their memory
+
 	mu       sync.Mutex
 	min, max int
 	idleFor  time.Duration
+	recycle  runnel.Recycle
 	all      map[*worker]struct{} // every process that has not been cleared up
-	size     int                  // those that are busy or idle
-	idle     []*worker            // the longest idle first; taken from the end
+	size     int                  // those that take calls, be they full or not
+	ready    []*worker            // those of them with room; taken from the end
 	waiting  waiters
 	starting int
 	starts   int64
 	limits   []Limit
+	peak     int64 // of processes that have ended
 	draining bool
 	empty    chan struct{} // closed when draining and nothing is left
+
+	// What is replaced: worn are processes that shall go when another one is
+	// ready, replacing says that it starts.
+	worn      int
+	replacing bool
+
+	// What scaling goes by: how long a start and a call take, about, and how
+	// many calls come in a second.
+	cold, took time.Duration
+	rate       float64
+	arrived    int       // since rated
+	rated      time.Time // when rate was reckoned
+	recheck    *time.Timer
 
 	// After a failed start there is one at a time, later each time.
 	failing  bool
@@ -62,9 +85,10 @@ func Start(ctx context.Context, prog Program, opt Options) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{
-		prog: prog, opt: opt, min: opt.Min, max: opt.Max, idleFor: opt.Idle,
-		all: make(map[*worker]struct{}), starting: 1, empty: make(chan struct{}),
+		prog: prog, opt: opt, min: opt.Min, max: opt.Max, idleFor: opt.Idle, recycle: opt.Recycle,
+		all: make(map[*worker]struct{}), starting: 1, empty: make(chan struct{}), rated: time.Now(),
 	}
+	p.weighs.Store(opt.Recycle.Memory > 0)
 	life, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	p.cancel = cancel
 	p.launch = func() (*worker, error) { return p.startOne(life) }
@@ -76,114 +100,173 @@ func Start(ctx context.Context, prog Program, opt Options) (*Pool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.starting--
-	p.admit(w)
+	p.admit(w, false)
 	p.grow()
 	return p, nil
 }
 
-// Acquire waits for a process, in turn, and returns it for one call. release
-// gives it back and is called once. The error is ErrDraining, or the cause of
-// ctx.
+// Acquire waits for room on a process, in turn, and returns it for one call.
+// release gives it back and is called once. The error is ErrDraining, or the
+// cause of ctx.
 func (p *Pool) Acquire(ctx context.Context) (call runnel.Invoker, release func(), err error) {
 	p.mu.Lock()
 	if p.draining {
 		p.mu.Unlock()
 		return nil, nil, ErrDraining
 	}
-	if w := p.take(); w != nil {
+	p.arrived++
+	if s := p.take(); s != nil {
 		p.mu.Unlock()
-		return w, w.release, nil
+		p.wait.Record(0)
+		return s, s.release, nil
 	}
 	if ctx.Err() != nil {
 		p.mu.Unlock()
 		return nil, nil, context.Cause(ctx)
 	}
-	wait := p.waiting.join()
+	wait := p.waiting.join(time.Now())
+	since := wait.since
 	p.grow()
 	p.mu.Unlock()
 
 	select {
-	case w := <-wait.place:
+	case s := <-wait.place:
 		wait.forget()
-		if w == nil {
+		if s == nil {
 			return nil, nil, ErrDraining
 		}
-		return w, w.release, nil
+		p.wait.Record(time.Since(since))
+		return s, s.release, nil
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
 	left := p.waiting.leave(wait)
 	p.mu.Unlock()
 	if !left {
-		// It was given a process meanwhile.
-		if w := <-wait.place; w != nil {
-			p.release(w)
+		// It was given a place meanwhile.
+		if s := <-wait.place; s != nil {
+			p.release(s)
 		}
 	}
 	wait.forget()
 	return nil, nil, context.Cause(ctx)
 }
 
-// take removes the process that was idle for the shortest time, so that those
-// that are not needed stay idle and end.
-func (p *Pool) take() *worker {
-	for n := len(p.idle); n > 0; n-- {
-		w := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		if !w.gone.Load() {
-			w.busy = true
-			return w
+// take gives room on the process that had room for the shortest time, so that
+// those that are not needed stay idle and end.
+func (p *Pool) take() *slot {
+	for n := len(p.ready); n > 0; n = len(p.ready) {
+		w := p.ready[n-1]
+		if w.gone.Load() {
+			p.unready(w)
+			continue
 		}
+		s := w.take()
+		if len(w.free) == 0 {
+			p.unready(w)
+		}
+		return s
 	}
 	return nil
 }
 
-// release takes a process back.
-func (p *Pool) release(w *worker) {
+// take takes a slot of a process that has a free one, with Pool.mu held.
+func (w *worker) take() *slot {
+	last := len(w.free) - 1
+	s := w.free[last]
+	w.free = w.free[:last]
+	s.taken = true
+	return s
+}
+
+// idle says whether a process has no calls, with Pool.mu held.
+func (w *worker) idle() bool { return len(w.free) == len(w.slots) }
+
+// release takes room back.
+func (p *Pool) release(s *slot) {
+	w := s.w
 	w.mu.Lock()
 	spent := w.exhausted || w.stopping
+	calls := w.calls
 	w.mu.Unlock()
+	resident := w.weigh()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !w.busy {
+	if !s.taken {
 		return
 	}
-	w.busy = false
+	s.taken = false
+	w.free = append(w.free, s)
+	if s.ran > 0 {
+		p.took, s.ran = smooth(p.took, s.ran), 0
+	}
+	w.since = time.Now()
+	if w.alone != nil && w.idle() {
+		w.alone = nil
+	}
 	switch {
 	case w.gone.Load():
 		// lost has been, or will be, told of it.
+	case w.leaving:
+		if w.idle() {
+			w.stop()
+		}
 	case spent || p.draining || p.size > p.max:
 		p.retire(w)
 		p.grow()
 	default:
+		if !w.worn && p.isWorn(w, calls, resident) {
+			w.worn = true
+			p.worn++
+			p.grow()
+		}
 		p.put(w)
 	}
 }
 
-// put gives a process to who waits longest, or lets it be idle.
+// put gives the room of a process to who waits longest, or lets it be ready.
 func (p *Pool) put(w *worker) {
-	if wait := p.waiting.next(); wait != nil {
-		w.busy = true
-		wait.place <- w
+	if w.alone != nil {
+		if len(w.free) == len(w.slots)-1 {
+			w.hasItAlone()
+		}
 		return
 	}
-	w.since = time.Now()
-	p.idle = append(p.idle, w)
+	for len(w.free) > 0 {
+		wait := p.waiting.next()
+		if wait == nil {
+			break
+		}
+		wait.place <- w.take()
+	}
+	switch {
+	case len(w.free) == 0:
+		p.unready(w)
+	case !w.inReady:
+		w.inReady = true
+		p.ready = append(p.ready, w)
+	}
 	p.expire()
 }
 
-// Resize changes how many processes there may be, and for how long they may be
-// idle. Those that are too many end when they have no call.
-func (p *Pool) Resize(least, most int, idle time.Duration) {
+// Resize changes how many processes there may be, for how long they may be
+// idle, and when they are replaced. Those that are too many end when they have
+// no call.
+func (p *Pool) Resize(least, most int, idle time.Duration, recycle runnel.Recycle) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.draining {
 		return
 	}
-	p.min, p.max, p.idleFor = max(least, 0), max(most, least, 1), idle
+	p.min, p.max, p.idleFor, p.recycle = max(least, 0), max(most, least, 1), idle, recycle
+	p.weighs.Store(recycle.Memory > 0)
 	number(&p.idleFor, defaultIdle)
-	for p.size > p.max && len(p.idle) > 0 {
-		p.retire(p.idle[0])
+	for p.size > p.max {
+		w := p.longestIdle()
+		if w == nil {
+			break
+		}
+		p.retire(w)
 	}
 	if p.expiry != nil {
 		p.expiry.Stop()
@@ -204,10 +287,12 @@ func (p *Pool) Drain(ctx context.Context) error {
 		for wait := p.waiting.next(); wait != nil; wait = p.waiting.next() {
 			wait.place <- nil
 		}
-		for len(p.idle) > 0 {
-			p.retire(p.idle[0])
+		for w := range p.all {
+			if w.listed {
+				p.retire(w)
+			}
 		}
-		for _, timer := range []*time.Timer{p.retry, p.expiry} {
+		for _, timer := range []*time.Timer{p.retry, p.expiry, p.recheck} {
 			if timer != nil {
 				timer.Stop()
 			}
@@ -228,9 +313,7 @@ func (p *Pool) Drain(ctx context.Context) error {
 	p.mu.Lock()
 	busy := 0
 	for w := range p.all {
-		if w.busy {
-			busy++
-		}
+		busy += len(w.slots) - len(w.free)
 		w.kill()
 	}
 	p.mu.Unlock()
@@ -247,19 +330,49 @@ func (p *Pool) Drain(ctx context.Context) error {
 	return nil
 }
 
-// retire ends a process that is not busy, with p.mu held.
+// retire gives a process no more calls, and ends it when it has none left. With
+// p.mu held.
 func (p *Pool) retire(w *worker) {
-	w.listed = false
-	p.size--
+	w.leaving = true
 	p.unlist(w)
-	w.stop()
+	if w.idle() {
+		w.stop()
+	}
 }
 
-// unlist removes a process from those that are idle.
+// unlist removes a process from those that take calls.
 func (p *Pool) unlist(w *worker) {
-	if i := slices.Index(p.idle, w); i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
+	w.listed = false
+	p.size--
+	if w.worn {
+		p.worn--
 	}
+	p.unready(w)
+}
+
+// unready removes a process from those with room.
+func (p *Pool) unready(w *worker) {
+	if !w.inReady {
+		return
+	}
+	w.inReady = false
+	if last := len(p.ready) - 1; p.ready[last] == w {
+		p.ready = p.ready[:last]
+		return
+	}
+	i := slices.Index(p.ready, w)
+	p.ready = slices.Delete(p.ready, i, i+1)
+}
+
+// longestIdle returns the process that was idle for the longest time, or nil.
+func (p *Pool) longestIdle() *worker {
+	var out *worker
+	for _, w := range p.ready {
+		if w.idle() && (out == nil || w.since.Before(out.since)) {
+			out = w
+		}
+	}
+	return out
 }
 
 // live lists a process that has been started, so that a drain finds it.
@@ -279,8 +392,6 @@ func (p *Pool) lost(w *worker, failure error, wanted, unused bool) {
 	if !w.listed {
 		return // it was retired, or never got ready
 	}
-	w.listed = false
-	p.size--
 	p.unlist(w)
 	if !wanted {
 		p.crashes.Add(1)

@@ -88,7 +88,7 @@ func TestAcquireIsFirstComeFirstServed(t *testing.T) {
 }
 
 func TestResizeAndIdle(t *testing.T) {
-	p := start(t, program(t), worker.Options{Min: 0, Max: 4, Starts: make(chan struct{}, 2)})
+	p := start(t, program(t), worker.Options{Min: 0, Max: 4, Starts: worker.NewStarts(2)})
 	file := filepath.Join(t.TempDir(), "go")
 	var calls sync.WaitGroup
 	for range 6 {
@@ -100,13 +100,13 @@ func TestResizeAndIdle(t *testing.T) {
 	}
 	calls.Wait()
 	eventually(t, "four idle", func() bool { return p.Stats().Idle == 4 })
-	p.Resize(1, 2, time.Hour)
+	p.Resize(1, 2, time.Hour, runnel.Recycle{})
 	eventually(t, "two idle", func() bool { return p.Stats().Idle == 2 })
-	p.Resize(3, 3, time.Hour)
+	p.Resize(3, 3, time.Hour, runnel.Recycle{})
 	eventually(t, "three idle", func() bool { return p.Stats().Idle == 3 })
-	p.Resize(1, 3, 20*time.Millisecond)
+	p.Resize(1, 3, 20*time.Millisecond, runnel.Recycle{})
 	eventually(t, "one idle", func() bool { return p.Stats().Idle == 1 })
-	p.Resize(0, 3, 20*time.Millisecond)
+	p.Resize(0, 3, 20*time.Millisecond, runnel.Recycle{})
 	eventually(t, "none", func() bool { return p.Stats().Idle == 0 })
 	ask(t, p, "pid") // from nothing
 	eventually(t, "none again", func() bool { return p.Stats().Idle == 0 })

@@ -5,6 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -43,6 +46,15 @@ func (p *process) kill() {
 	}
 }
 
+// signal sends the process, and not its group, a signal.
+func (p *process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reaped {
+		_ = syscall.Kill(p.pid, sig) // it may be gone already
+	}
+}
+
 // fate says in words how the process ended, and whether by SIGKILL.
 func (p *process) fate() (words string, killed bool) {
 	if p.state == nil {
@@ -52,6 +64,50 @@ func (p *process) fate() (words string, killed bool) {
 		return "signal " + status.Signal().String(), status.Signal() == syscall.SIGKILL
 	}
 	return p.state.String(), false
+}
+
+// peak is the most memory that the process, or a child of it that it waited
+// for, ever occupied, in bytes; 0 where that is not known.
+func (p *process) peak() int64 {
+	if p.state == nil {
+		return 0
+	}
+	usage, ok := p.state.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	if runtime.GOOS == "linux" {
+		return int64(usage.Maxrss) << 10
+	}
+	return int64(usage.Maxrss)
+}
+
+// resident is how much memory the process occupies now, and high how much at
+// most so far, in bytes; 0 where that is not known.
+func (p *process) resident() int64 { return p.status("VmRSS:") }
+func (p *process) high() int64     { return p.status("VmHWM:") }
+
+// status reads a number of kilobytes that Linux tells of a process.
+func (p *process) status(field string) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return 0
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, found := strings.Cut(string(text), field)
+	if !found {
+		return 0
+	}
+	words := strings.Fields(rest)
+	if len(words) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(words[0], 10, 64)
+	return n << 10
 }
 
 // aborted says whether the process ended itself by abort(3).
@@ -108,6 +164,13 @@ func (p *pipes) closeChild() {
 		_ = f.Close()
 	}
 	p.child = nil
+}
+
+// closeFrames closes the host's ends of the pipes that carry frames, for a
+// process that is spoken with in another way.
+func (p *pipes) closeFrames() {
+	_ = p.in.Close()
+	_ = p.out.Close()
 }
 
 // close closes whatever is open.

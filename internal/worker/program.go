@@ -71,9 +71,11 @@ type Options struct {
 	// Grace is how long a process that was told to stop, or that nobody waits
 	// for any more, may take before it is killed. Default 500ms.
 	Grace time.Duration
-	// Starts bounds the processes that start at once; one token is held while
-	// code loads. Pools share it, at the number of cores. nil: no bound.
-	Starts chan struct{}
+	// Recycle is when a process is replaced. Zero: never.
+	Recycle runnel.Recycle
+	// Starts bounds the processes that start at once. Pools share it, at the
+	// number of cores. nil: no bound.
+	Starts *Starts
 	// Log gets the lines that processes print. It is called with a lock held
 	// and must not block. nil: they are dropped.
 	Log func(Line)

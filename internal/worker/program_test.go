@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	case "concurrent":
+		concurrent()
+	case "runtime":
+		runtimeClient()
 	case "host":
 		host()
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -10,16 +11,14 @@ import (
 	"github.com/runnel-io/runnel"
 )
 
-// run reads frames until the process ends, and then clears up. It owns the
-// decoder, and the end of every call.
+// run reads what the process says until it ends, and then clears up. It owns
+// the end of every call that the process does not answer.
 func (w *worker) run(pumps *sync.WaitGroup) {
 	go func() {
 		<-w.proc.exited
-		// What it wrote is read at once; only a descendant that holds the pipe
-		// keeps it open until then.
-		_ = w.pipes.out.SetReadDeadline(time.Now().Add(lastWords))
+		w.wire.exited()
 	}()
-	err := w.read()
+	err := w.wire.read()
 	var rule *broken
 	if errors.As(err, &rule) {
 		w.proc.kill()
@@ -30,21 +29,34 @@ func (w *worker) run(pumps *sync.WaitGroup) {
 	w.gone.Store(true)
 	w.out.close()
 	pumps.Wait()
-	_ = w.pipes.in.Close()
-	_ = w.pipes.out.Close()
+	w.wire.close()
 
 	failure := w.failure(err)
 	w.mu.Lock()
 	w.over = true
-	call, wanted, unused := w.call != nil, w.stopping, w.calls == 0
+	wanted, unused := w.stopping, w.calls == 0
+	var calls []*slot
+	for _, s := range w.slots {
+		if s.call != nil {
+			calls = append(calls, s)
+		}
+	}
+	if len(calls) > 1 && !w.killed {
+		// Whose fault it was will be seen when each of them is alone.
+		failure = interrupted(fmt.Errorf("the worker died with %d calls in flight: %w", len(calls), failure))
+		for _, s := range calls {
+			w.pool.suspects.add(s.call)
+		}
+	}
 	w.mu.Unlock()
 	select {
 	case w.loaded <- failure:
 	default: // it was ready once
 	}
-	w.pool.lost(w, failure, wanted || call, unused)
-	if call {
-		w.done <- outcome{err: failure, dead: true}
+	w.pool.peaked(w.proc.peak())
+	w.pool.lost(w, failure, wanted || len(calls) > 0, unused)
+	for _, s := range calls {
+		s.done <- outcome{err: failure, dead: true}
 	}
 	removeAll(w.temp)
 	close(w.ended)
@@ -65,106 +77,15 @@ func (w *worker) outlived() bool {
 	}
 }
 
-// read handles frames until there are no more.
-func (w *worker) read() error {
-	ready := false
-	var h head
-	for {
-		if err := w.dec.next(&h); err != nil {
-			return err
-		}
-		switch h.verb {
-		case verbReady:
-			if ready {
-				return breaks("ready was said before")
-			}
-			ready = true
-			w.out.end()
-			w.loaded <- nil
-		case verbFailed:
-			text, err := w.dec.text(h.length, maxError)
-			if err != nil {
-				return err
-			}
-			failure, err := decodeError(text, h.length)
-			if err != nil {
-				return err
-			}
-			if ready {
-				return breaks("failed after ready")
-			}
-			// The process exits by itself; how is of no interest.
-			w.loaded <- failure
-			ready = true
-		case verbLog:
-			id := string(h.id)
-			text, err := w.dec.text(h.length, maxText)
-			if err != nil {
-				return err
-			}
-			if id == "-" {
-				id = ""
-			}
-			w.out.logged(h.level, id, text)
-		default:
-			if err := w.answer(&h); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// answer reads the rest of a result or an error, and ends the call.
-func (w *worker) answer(h *head) error {
-	w.mu.Lock()
-	call := w.call
-	w.mu.Unlock()
-	if call == nil || string(h.id) != call.ID {
-		return breaks("an answer to %s, which is not the call in flight", excerpt(h.id))
-	}
-	var o outcome
-	exhausted := false
-	if h.verb == verbError {
-		text, err := w.dec.text(h.length, maxError)
-		if err != nil {
-			return err
-		}
-		if o.err, err = decodeError(text, h.length); err != nil {
-			return err
-		}
-		exhausted = isOutOfMemory(o.err)
-	} else {
-		if len(h.values) != len(call.Items) {
-			return breaks("%d values for a call with %d items", len(h.values), len(call.Items))
-		}
-		var err error
-		if o.answers, err = w.dec.answers(h); err != nil {
-			return err
-		}
-		for i := range o.answers {
-			exhausted = exhausted || o.answers[i].Err != nil && isOutOfMemory(o.answers[i].Err)
-		}
-	}
-	w.out.end()
-	w.mu.Lock()
-	w.call = nil
-	w.exhausted = w.exhausted || exhausted
-	w.mu.Unlock()
-	w.done <- o
-	return nil
-}
-
-func isOutOfMemory(err error) bool {
-	var e *runnel.FunctionError
-	return errors.As(err, &e) && e.Kind == runnel.KindOutOfMemory
-}
-
 // failure is what the end of the process means for the call in flight, or for
 // the start. It is called when the process has been reaped.
 func (w *worker) failure(err error) error {
 	w.mu.Lock()
-	killed := w.killed
+	killed, dying := w.killed, w.dying
 	w.mu.Unlock()
+	if dying != nil {
+		return interrupted(dying)
+	}
 	if killed {
 		// Whoever killed it knows better, but for a drain.
 		return interrupted(errors.New("the worker was killed"))

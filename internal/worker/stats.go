@@ -3,6 +3,7 @@ package worker
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/runnel-io/runnel"
 )
@@ -34,6 +35,11 @@ type Stats struct {
 	// counts idle processes that ended by themselves. Interrupted calls are
 	// none of these.
 	Calls, Errors, Timeouts, Crashes, OutOfMemory, Interrupted int64
+	// Wait is how long calls waited for room on a process, Start how long
+	// processes took to load their code, Run how long calls took.
+	Wait, Start, Run runnel.Histogram
+	// PeakMemory is the most that one process ever occupied, in bytes.
+	PeakMemory int64
 }
 
 // Stats returns the figures of now.
@@ -41,8 +47,18 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	s := Stats{
 		State: StateReady, Min: p.min, Max: p.max,
-		Idle: len(p.idle), Busy: p.size - len(p.idle), Starting: p.starting, Waiting: p.waiting.count,
-		Starts: p.starts,
+		Starting: p.starting, Waiting: p.waiting.count,
+		Starts: p.starts, PeakMemory: p.peak,
+	}
+	processes := make([]*process, 0, len(p.all))
+	for w := range p.all {
+		processes = append(processes, w.proc)
+		switch {
+		case !w.idle():
+			s.Busy++
+		case w.listed:
+			s.Idle++
+		}
 	}
 	switch {
 	case p.draining:
@@ -53,9 +69,20 @@ func (p *Pool) Stats() Stats {
 		s.State = StateStarting
 	}
 	p.mu.Unlock()
+	for _, proc := range processes {
+		s.PeakMemory = max(s.PeakMemory, proc.high())
+	}
 	s.Calls, s.Errors, s.Timeouts = p.calls.Load(), p.errors.Load(), p.timeouts.Load()
 	s.Crashes, s.OutOfMemory, s.Interrupted = p.crashes.Load(), p.outOfMemory.Load(), p.interrupts.Load()
+	s.Wait, s.Start, s.Run = p.wait.Read(), p.start.Read(), p.run.Read()
 	return s
+}
+
+// peaked notes how much memory a process that has ended occupied at most.
+func (p *Pool) peaked(bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.peak = max(p.peak, bytes)
 }
 
 // Limits says which limits are in force for the process that was started last.
@@ -65,25 +92,26 @@ func (p *Pool) Limits() []Limit {
 	return slices.Clone(p.limits)
 }
 
-// count counts a call.
-func (p *Pool) count(answers []runnel.Answer, err error) {
+// count counts a call, and says whether it is one: not if it was interrupted.
+func (p *Pool) count(answers []runnel.Answer, err error, took time.Duration) bool {
 	if errors.Is(err, runnel.ErrInterrupted) {
 		p.interrupts.Add(1)
-		return
+		return false
 	}
 	p.calls.Add(1)
+	p.run.Record(took)
 	for i := range answers {
 		if err == nil {
 			err = answers[i].Err
 		}
 	}
 	if err == nil {
-		return
+		return true
 	}
 	p.errors.Add(1)
 	var e *runnel.FunctionError
 	if !errors.As(err, &e) {
-		return
+		return true
 	}
 	switch e.Kind {
 	case runnel.KindTimeout:
@@ -93,4 +121,5 @@ func (p *Pool) count(answers []runnel.Answer, err error) {
 	case runnel.KindOutOfMemory:
 		p.outOfMemory.Add(1)
 	}
+	return true
 }

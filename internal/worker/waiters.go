@@ -1,11 +1,15 @@
 package worker
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// waiter is one Acquire that waits for a process.
+// waiter is one Acquire that waits for room on a process.
 type waiter struct {
-	// place gets one process, or nil when the pool drains; it is never closed.
-	place      chan *worker
+	// place gets one slot, or nil when the pool drains; it is never closed.
+	place      chan *slot
+	since      time.Time
 	prev, next *waiter
 	queued     bool
 }
@@ -17,11 +21,11 @@ type waiters struct {
 }
 
 // spareWaiters saves the channel of each wait: a busy pool has one per call.
-var spareWaiters = sync.Pool{New: func() any { return &waiter{place: make(chan *worker, 1)} }}
+var spareWaiters = sync.Pool{New: func() any { return &waiter{place: make(chan *slot, 1)} }}
 
-func (q *waiters) join() *waiter {
+func (q *waiters) join(now time.Time) *waiter {
 	w := spareWaiters.Get().(*waiter)
-	w.prev, w.next, w.queued = q.last, nil, true
+	w.prev, w.next, w.queued, w.since = q.last, nil, true, now
 	if q.last != nil {
 		q.last.next = w
 	} else {

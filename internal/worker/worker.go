@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/runnel-io/runnel"
@@ -29,42 +29,70 @@ const (
 // numbers names the processes of this server.
 var numbers atomic.Int64
 
-// worker is one process and the host's side of it. It implements
-// runnel.Invoker, for one call at a time: whoever acquired it has it alone.
-type worker struct {
-	pool    *Pool
-	name    string
-	proc    *process
-	pipes   *pipes
-	out     *output
-	temp    string
-	release func() // made once, so that an Acquire allocates nothing
+// wire is how the host speaks with one process. Each call of it is a slot's,
+// and a slot has one call at a time.
+type wire interface {
+	// start tells the process to load its code.
+	start()
+	// prepare encodes a call, or says what is wrong with it. until is its
+	// deadline in Unix milliseconds, 0 meaning none.
+	prepare(s *slot, in *runnel.Invocation, until int64) error
+	// send hands over the call that was prepared. Where it is not yet all
+	// handed over when send returns, written is closed when it is.
+	send(s *slot) (written chan struct{})
+	// reached says whether the process has seen anything of the slot's call.
+	reached(s *slot) bool
+	// cancel says that nobody waits for a call any more.
+	cancel(id string)
+	// drain tells the process to end.
+	drain()
+	// read handles what the process says until it says no more. The error is
+	// nil or io.EOF at a clean end.
+	read() error
+	// exited is told that the process has ended: what it wrote is still read.
+	exited()
+	close()
+}
 
-	dec    *decoder
+// worker is one process and the host's side of it.
+type worker struct {
+	pool *Pool
+	name string
+	proc *process
+	out  *output
+	temp string
+	born time.Time
+	wire wire
+
 	loaded chan error    // gets one value: nil when ready, or why not
-	done   chan outcome  // gets one outcome per call begun; one is buffered
 	ended  chan struct{} // closed when everything of the process is gone
 	gone   atomic.Bool   // the process has ended; set before the pool is told
-
-	// The caller's, one at a time.
-	frame, meta []byte
-	writer      syscall.RawConn
-	write       func(fd uintptr) bool
-	toWrite     []byte
-	writeErr    error
+	slots  []*slot       // as many as it may have calls in flight
 
 	mu        sync.Mutex
-	call      *runnel.Invocation // in flight
-	over      bool               // no call can begin
-	stopping  bool               // it was told to end, or is being killed
-	killed    bool               // by us
-	exhausted bool               // it ran out of memory, and is not to be used again
-	calls     int                // begun on this process
+	flying    int  // calls in flight
+	over      bool // no call can begin
+	stopping  bool // it was told to end, or is being killed
+	killed    bool // by us
+	exhausted bool // it ran out of memory, and is not to be used again
+	calls     int  // begun on this process
+	// dying is why it is being killed though the calls in flight are not to
+	// blame: they are interrupted.
+	dying error
+
+	// weighed is when its memory was looked at last, in Unix nanoseconds.
+	weighed atomic.Int64
 
 	// Pool.mu guards what follows.
-	busy   bool
-	listed bool      // counted in Pool.size
-	since  time.Time // idle since
+	free    []*slot // not taken
+	listed  bool    // takes calls: counted in Pool.size
+	inReady bool    // is in Pool.ready
+	since   time.Time
+	worn    bool // shall be replaced: counted in Pool.worn
+	leaving bool // takes no more calls, and ends after those that it has
+	// alone is not nil when a call is to be, or is, alone on the process, and
+	// closed when it is.
+	alone chan struct{}
 }
 
 // outcome is how a call ended.
@@ -81,10 +109,13 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, []Limit, error) {
 		return nil, nil, fmt.Errorf("directory for a worker's temporary files: %w", err)
 	}
 	w := &worker{
-		pool: p, temp: temp, name: "w" + strconv.FormatInt(numbers.Add(1), 10),
-		loaded: make(chan error, 1), done: make(chan outcome, 1), ended: make(chan struct{}),
+		pool: p, temp: temp, name: "w" + strconv.FormatInt(numbers.Add(1), 10), born: time.Now(),
+		loaded: make(chan error, 1), ended: make(chan struct{}),
 	}
-	w.release = func() { p.release(w) }
+	for range p.prog.Concurrency {
+		w.slots = append(w.slots, newSlot(w))
+	}
+	w.free = append(w.free, w.slots...)
 	limits, err := w.spawn()
 	if err != nil {
 		removeAll(temp)
@@ -112,32 +143,53 @@ func (w *worker) spawn() ([]Limit, error) {
 	if err != nil {
 		return nil, err
 	}
+	var api *runtimeAPI
+	env := prog.environment(w.name, w.temp)
+	if prog.Transport == runnel.TransportRuntimeAPI {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			pipes.close()
+			return nil, fmt.Errorf("listen for the runtime of a worker: %w", err)
+		}
+		api = newRuntimeAPI(w, l)
+		env = append(env, api.env()...)
+	}
+	undo := func() {
+		pipes.close()
+		if api != nil {
+			_ = api.listener.Close()
+		}
+	}
 	rules, hidden, err := hide(prog, w.temp)
 	if err != nil {
-		pipes.close()
+		undo()
 		return nil, err
 	}
-	c := command{args: prog.Args, env: prog.environment(w.name, w.temp), dir: prog.Dir, files: pipes.child}
+	c := command{args: prog.Args, env: env, dir: prog.Dir, files: pipes.child}
+	if api != nil {
+		c.files = pipes.child[:3]
+	}
 	if rules != nil {
 		c.rules = int(rules.Fd())
 		defer rules.Close()
 	}
 	stamp := Line{Function: prog.Function, Version: prog.Version, Worker: w.name}
 	w.out, err = newOutput(w.pool.opt.Log, stamp, pipes.stdout, pipes.stderr)
-	if err == nil {
-		w.writer, err = pipes.in.SyscallConn()
+	if err == nil && api == nil {
+		w.wire, err = newFrames(w, pipes)
 	}
 	if err == nil {
 		w.proc, err = spawn(&c)
 	}
 	if err != nil {
-		pipes.close()
+		undo()
 		return nil, fmt.Errorf("starting %s: %w", prog.Args[0], err)
 	}
 	pipes.closeChild()
-	w.pipes = pipes
-	w.dec = newDecoder(pipes.out, prog.MaxOutput)
-	w.write = w.writeOnce
+	if api != nil {
+		pipes.closeFrames()
+		w.wire = api
+	}
 	return append(w.proc.limit(prog), hidden...), nil
 }
 
@@ -146,8 +198,7 @@ func (w *worker) load(ctx context.Context) error {
 	timeout := w.pool.prog.StartTimeout
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
-	// An error is that of a process that has ended: its fate says more.
-	_ = w.send([]byte("start\n"))
+	w.wire.start()
 	select {
 	case err := <-w.loaded:
 		return err
@@ -170,178 +221,54 @@ func (w *worker) startError(words string) error {
 	return &runnel.FunctionError{Kind: runnel.KindCrash, Message: words, Stack: stderr}
 }
 
-// Invoke implements runnel.Invoker.
-func (w *worker) Invoke(ctx context.Context, in *runnel.Invocation) ([]runnel.Answer, error) {
-	answers, err := w.invoke(ctx, in)
-	w.pool.count(answers, err)
-	return answers, err
+// ready is said by the wire, once.
+func (w *worker) ready() {
+	w.out.end()
+	w.loaded <- nil
 }
 
-func (w *worker) invoke(ctx context.Context, in *runnel.Invocation) ([]runnel.Answer, error) {
-	if ctx.Err() != nil {
-		return nil, interrupted(context.Cause(ctx))
-	}
-	begun := time.Now()
-	var until int64
-	deadline, ok := ctx.Deadline()
-	if ok {
-		until = deadline.UnixMilli()
-	}
-	var err error
-	if w.frame, w.meta, err = appendInvoke(w.frame[:0], w.meta, until, in); err != nil {
-		return nil, err
-	}
-	if !w.begin(in) {
-		return nil, interrupted(errors.New("the worker has ended before the call began"))
-	}
-	var written chan struct{} // closed when all is written; nil: it is
-	if err := w.send(w.frame); errors.Is(err, syscall.EAGAIN) {
-		// More than the pipe holds: the process reads while we wait below.
-		written = make(chan struct{})
-		rest := w.toWrite
-		go func() {
-			defer close(written)
-			// An error is that of a closed pipe, when the process has ended.
-			_, _ = w.pipes.in.Write(rest)
-		}()
-		w.frame = nil // it belongs to the writer now
-	}
-	if cap(w.frame) > keepScratch {
-		w.frame = nil
-	}
-	select {
-	case o := <-w.done:
-		if written != nil && !o.dead {
-			w.finishWrite(written)
-		}
-		return o.answers, w.blame(&o)
-	case <-ctx.Done():
-	}
-	if ctx.Err() == context.DeadlineExceeded || errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return w.timeOut(deadline.Sub(begun))
-	}
-	return nil, w.interrupt(context.Cause(ctx), in.ID, written != nil)
-}
+// single says whether the process has one call at a time, so that what it
+// prints during the call is the call's.
+func (w *worker) single() bool { return len(w.slots) == 1 }
 
-// blame returns the error of a call: that the process ended before it could
-// read the call is not the call's fault, unless no process ever reads one.
-func (w *worker) blame(o *outcome) error {
-	if o.dead && w.writeErr != nil && !errors.Is(w.writeErr, syscall.EAGAIN) && w.calls > 1 {
-		return interrupted(errors.New("the worker had ended before the call began"))
-	}
-	return o.err
-}
-
-// finishWrite waits for the rest of a call that was answered already. A process
-// that answers what it has not read would take the rest for its next frame.
-func (w *worker) finishWrite(written chan struct{}) {
-	timer := time.NewTimer(w.pool.opt.Grace)
-	defer timer.Stop()
-	select {
-	case <-written:
-	case <-timer.C:
-		w.kill()
-		<-written
-	}
-}
-
-func interrupted(cause error) error {
-	if errors.Is(cause, runnel.ErrInterrupted) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", runnel.ErrInterrupted, cause)
-}
-
-// timeOut ends a call, with its process, at its deadline. An answer that came
-// just in time counts.
-func (w *worker) timeOut(limit time.Duration) ([]runnel.Answer, error) {
-	w.kill()
-	if o, ok := w.await(killWait); ok && !o.dead {
-		return o.answers, o.err
-	}
-	stderr, _ := w.out.stderr()
-	return nil, &runnel.FunctionError{
-		Kind:    runnel.KindTimeout,
-		Message: fmt.Sprintf("no answer within %s", roughly(limit)),
-		Stack:   stderr,
-	}
-}
-
-// roughly rounds a limit to what was meant by it.
-func roughly(d time.Duration) time.Duration {
-	switch {
-	case d > 10*time.Second:
-		return d.Round(time.Second)
-	case d > time.Second:
-		return d.Round(100 * time.Millisecond)
-	default:
-		return d.Round(time.Millisecond)
-	}
-}
-
-// interrupt ends a call whose answer nobody wants. A process that ends it
-// within the grace lives on.
-func (w *worker) interrupt(cause error, id string, writing bool) error {
-	if !writing {
-		// A full or closed pipe: the kill below will do.
-		_ = w.send(append(append([]byte("cancel "), id...), '\n'))
-		if _, ok := w.await(w.pool.opt.Grace); ok {
-			return interrupted(cause)
-		}
-	}
-	w.kill()
-	w.await(killWait)
-	return interrupted(cause)
-}
-
-// await waits for the end of the call.
-func (w *worker) await(most time.Duration) (outcome, bool) {
-	timer := time.NewTimer(most)
-	defer timer.Stop()
-	select {
-	case o := <-w.done:
-		return o, true
-	case <-timer.C:
-		return outcome{}, false
-	}
-}
-
-// begin puts a call in flight.
-func (w *worker) begin(in *runnel.Invocation) bool {
+// slotOf returns the slot whose call in flight has the id, or nil.
+func (w *worker) slotOf(id []byte) *slot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.over || w.call != nil {
-		return false
-	}
-	w.out.begin(in.ID, in.Flow)
-	w.call = in
-	w.calls++
-	return true
-}
-
-// send writes without waiting. EAGAIN says that the pipe is full, and
-// w.toWrite is what did not fit.
-func (w *worker) send(frame []byte) error {
-	w.toWrite, w.writeErr = frame, nil
-	if err := w.writer.Write(w.write); err != nil {
-		w.writeErr = err
-	}
-	return w.writeErr
-}
-
-func (w *worker) writeOnce(fd uintptr) bool {
-	for len(w.toWrite) > 0 {
-		n, err := syscall.Write(int(fd), w.toWrite)
-		switch {
-		case err == syscall.EINTR:
-		case err != nil:
-			w.writeErr = err
-			return true
-		default:
-			w.toWrite = w.toWrite[n:]
+	for _, s := range w.slots {
+		if s.call != nil && s.call.ID == string(id) {
+			return s
 		}
 	}
+	return nil
+}
+
+// finish ends a call that the process answered. It says false if the call had
+// ended already.
+func (w *worker) finish(s *slot, o outcome) bool {
+	if w.single() {
+		w.out.end()
+	}
+	exhausted := isOutOfMemory(o.err)
+	for i := range o.answers {
+		exhausted = exhausted || isOutOfMemory(o.answers[i].Err)
+	}
+	w.mu.Lock()
+	w.exhausted = w.exhausted || exhausted
+	if s.call == nil {
+		w.mu.Unlock()
+		return false
+	}
+	s.call = nil
+	w.flying--
+	w.mu.Unlock()
+	s.done <- o
 	return true
+}
+
+func isOutOfMemory(err error) bool {
+	var e *runnel.FunctionError
+	return errors.As(err, &e) && e.Kind == runnel.KindOutOfMemory
 }
 
 // kill ends the process and its group at once.
@@ -350,6 +277,17 @@ func (w *worker) kill() {
 	w.stopping, w.killed = true, true
 	w.mu.Unlock()
 	w.proc.kill()
+}
+
+// condemn kills the process for a reason that is one call's, or nobody's: the
+// other calls in flight are interrupted.
+func (w *worker) condemn(reason error) {
+	w.mu.Lock()
+	if w.dying == nil {
+		w.dying = reason
+	}
+	w.mu.Unlock()
+	w.kill()
 }
 
 // stop asks an idle process to end, and kills it after the grace.
@@ -363,8 +301,7 @@ func (w *worker) stop() {
 		w.kill()
 		return
 	}
-	_ = w.send([]byte("drain\n"))
-	_ = w.pipes.in.Close()
+	w.wire.drain()
 	go func() {
 		timer := time.NewTimer(w.pool.opt.Grace)
 		defer timer.Stop()

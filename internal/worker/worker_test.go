@@ -49,6 +49,10 @@ func TestAnswers(t *testing.T) {
 		t.Errorf("a list that fails: got %v", err)
 	}
 	got := p.Stats()
+	if got.Wait.Count() != 2 || got.Start.Count() != 1 || got.Run.Count() != 2 || got.Start.Sum == 0 || got.Run.Sum == 0 || got.PeakMemory < 1<<20 {
+		t.Errorf("got %+v, want how long two calls and a start took, and the memory of a process", got)
+	}
+	got.Wait, got.Start, got.Run, got.PeakMemory = runnel.Histogram{}, runnel.Histogram{}, runnel.Histogram{}, 0
 	want2 := worker.Stats{State: worker.StateReady, Max: 1, Idle: 1, Starts: 1, Calls: 2, Errors: 2}
 	if diff := cmp.Diff(want2, got); diff != "" {
 		t.Error(diff)
