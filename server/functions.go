@@ -128,6 +128,15 @@ type runner struct {
 
 // Start implements function.Runner.
 func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers) (function.Pool, error) {
+	if p.URL != "" {
+		at, err := worker.NewEndpoint(ctx, p.URL, worker.Program{
+			Function: p.Function, Version: p.Version, Env: p.Env, MaxInput: p.MaxInput, MaxOutput: p.MaxOutput,
+		}, w.Max*p.Concurrency)
+		if err != nil {
+			return nil, err
+		}
+		return workers{at, func(w runnel.Workers) { at.Resize(w.Max * p.Concurrency) }}, nil
+	}
 	opt := r.options
 	opt.Min, opt.Max, opt.Idle, opt.Recycle = w.Min, w.Max, w.Idle, w.Recycle
 	pool, err := worker.Start(ctx, worker.Program{
@@ -141,11 +150,20 @@ func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers
 	if err != nil {
 		return nil, err
 	}
-	return workers{pool}, nil
+	return workers{pool, func(w runnel.Workers) { pool.Resize(w.Min, w.Max, w.Idle, w.Recycle) }}, nil
 }
 
-// workers is a pool as internal/function wants it.
-type workers struct{ pool *worker.Pool }
+// workers is a pool of processes, or an endpoint, as internal/function wants
+// it.
+type workers struct {
+	pool interface {
+		Acquire(ctx context.Context) (runnel.Invoker, func(), error)
+		Drain(ctx context.Context) error
+		Stats() worker.Stats
+		Limits() []worker.Limit
+	}
+	resize func(w runnel.Workers)
+}
 
 func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
 	call, release, err := w.pool.Acquire(ctx)
@@ -155,7 +173,7 @@ func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
 	return call, release, err
 }
 
-func (w workers) Resize(n runnel.Workers)         { w.pool.Resize(n.Min, n.Max, n.Idle, n.Recycle) }
+func (w workers) Resize(n runnel.Workers)         { w.resize(n) }
 func (w workers) Drain(ctx context.Context) error { return w.pool.Drain(ctx) }
 
 func (w workers) Stats() function.PoolStats {

@@ -57,6 +57,7 @@ const (
 	defaultMaxInput  = 10 << 20
 	defaultMaxOutput = 15_000_000
 	defaultIdle      = 5 * time.Minute
+	defaultRequests  = 64
 )
 
 // named checks def and gives it what makes it an identity: the full name and
@@ -142,6 +143,9 @@ func (r *Record) workers(version string) runnel.Workers {
 	w := r.Definition.Workers
 	if w.Max == 0 {
 		w.Max = max(runtime.NumCPU(), w.Min)
+		if r.Definition.Runtime == runnel.RuntimeHTTP {
+			w.Max = defaultRequests // they use no core here
+		}
 	}
 	if w.Idle == 0 {
 		w.Idle = defaultIdle

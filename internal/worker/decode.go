@@ -217,6 +217,12 @@ func (d *decoder) answers(h *head) ([]runnel.Answer, error) {
 	return out, nil
 }
 
+// outputTooLarge is the failure of a function whose answer was not read to its
+// end.
+func outputTooLarge(most int64) error {
+	return &runnel.FunctionError{Kind: runnel.KindOutput, Message: fmt.Sprintf("the function returned more than %d bytes (max_output)", most)}
+}
+
 func (d *decoder) tooLarge(length int64) error {
 	if length > d.maxOutput {
 		return &runnel.FunctionError{

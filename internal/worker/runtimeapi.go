@@ -324,13 +324,13 @@ func (a *runtimeAPI) response(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	most := a.w.pool.prog.MaxOutput
-	body, err := readBody(r, most)
+	body, err := readLimited(r.Body, r.ContentLength, most)
 	var answer runnel.Answer
 	status := http.StatusAccepted
 	switch {
 	case errors.Is(err, errBodyTooLarge):
 		status = http.StatusRequestEntityTooLarge
-		answer.Err = &runnel.FunctionError{Kind: runnel.KindOutput, Message: fmt.Sprintf("the function returned more than %d bytes (max_output)", most)}
+		answer.Err = outputTooLarge(most)
 	case err != nil:
 		// It died in the middle, or broke off.
 		status = http.StatusBadRequest
@@ -354,13 +354,13 @@ func (a *runtimeAPI) invocationError(rw http.ResponseWriter, r *http.Request) {
 	if e == nil {
 		return
 	}
-	body, _ := readBody(r, maxError)
+	body, _ := readLimited(r.Body, r.ContentLength, maxError)
 	a.settle(e, runnel.Answer{Err: lambdaError(r.Header.Get(headerErrorType), body)})
 	accept(rw)
 }
 
 func (a *runtimeAPI) initError(rw http.ResponseWriter, r *http.Request) {
-	body, _ := readBody(r, maxError)
+	body, _ := readLimited(r.Body, r.ContentLength, maxError)
 	a.mu.Lock()
 	first := !a.ready
 	a.ready = true
@@ -471,33 +471,6 @@ func lambdaError(kind string, body []byte) error {
 }
 
 var errBodyTooLarge = errors.New("the body is too large")
-
-// readBody reads a body of at most most bytes, and its trailers.
-func readBody(r *http.Request, most int64) ([]byte, error) {
-	if r.ContentLength > most {
-		return nil, errBodyTooLarge
-	}
-	body := make([]byte, 0, max(r.ContentLength, 512))
-	for {
-		if int64(len(body)) > most {
-			return nil, errBodyTooLarge
-		}
-		if len(body) == cap(body) {
-			body = append(body, 0)[:len(body)]
-		}
-		n, err := r.Body.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if errors.Is(err, io.EOF) {
-			if int64(len(body)) > most {
-				return nil, errBodyTooLarge
-			}
-			return body, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-}
 
 // accept is what every answer of a runtime is answered with: a client ends its
 // process on anything else.

@@ -94,12 +94,6 @@ func (s *slot) invoke(ctx context.Context, in *runnel.Invocation, begun time.Tim
 // others that they are.
 func (s *slot) tooLarge(ctx context.Context, in *runnel.Invocation, begun time.Time) ([]runnel.Answer, error) {
 	most := s.w.pool.prog.MaxInput
-	fault := func(n int) error {
-		return &runnel.FunctionError{
-			Kind:    runnel.KindUndecodable,
-			Message: fmt.Sprintf("the payload has %d bytes, and max_input is %d", n, most),
-		}
-	}
 	answers := make([]runnel.Answer, len(in.Items))
 	rest := *in
 	rest.Items = nil
@@ -107,9 +101,9 @@ func (s *slot) tooLarge(ctx context.Context, in *runnel.Invocation, begun time.T
 	for i, item := range in.Items {
 		if n := len(item.Payload); int64(n) > most {
 			if in.List {
-				return nil, fault(n)
+				return nil, inputTooLarge(n, most)
 			}
-			answers[i].Err = fault(n)
+			answers[i].Err = inputTooLarge(n, most)
 			continue
 		}
 		rest.Items = append(rest.Items, item)
@@ -126,6 +120,10 @@ func (s *slot) tooLarge(ctx context.Context, in *runnel.Invocation, begun time.T
 		answers[at] = got[i]
 	}
 	return answers, nil
+}
+
+func inputTooLarge(n int, most int64) error {
+	return &runnel.FunctionError{Kind: runnel.KindUndecodable, Message: fmt.Sprintf("the payload has %d bytes, and max_input is %d", n, most)}
 }
 
 // blame returns the error of a call: that the process ended before it could
