@@ -69,6 +69,12 @@ type Config struct {
 	// default. Flows call them as they call others.
 	Handlers map[string]runnel.Handler
 
+	// WASM is the command that starts a worker for a WASI module: a program
+	// that calls RunWASM, which is usually the one that the server is part of,
+	// started again with a word that tells it so. Default: none; functions of
+	// runtime wasm are refused.
+	WASM []string
+
 	// SessionLimit is how many calls an account may have under way, of all
 	// its flows and requests. Default 80.
 	SessionLimit int

@@ -43,6 +43,7 @@ runnel dev -f runnel.yaml and, in another terminal, runnel send.`,
 	add("client", newApplyCommand(), newReloadCommand(), newWaitCommand(), newGetCommand(), newDescribeCommand(), newDeleteCommand(), newBackupCommand(), newLoadCommand())
 	root.AddCommand(newCheckCommand())
 	root.AddCommand(newVersionCommand())
+	root.AddCommand(newWASMCommand())
 	prepare(root)
 	return root
 }

@@ -84,6 +84,10 @@ func serve(ctx context.Context, cfg server.Config, fromFile map[string]spec.Entr
 		return err
 	}
 	defer reserveHeap()()
+	var err error
+	if cfg.WASM, err = wasmCommand(); err != nil {
+		return err
+	}
 	s, err := server.New(cfg)
 	if err != nil {
 		return settingFaults(err, fromFile)
