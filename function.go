@@ -35,6 +35,25 @@ func (f HandlerFunc) Handle(ctx context.Context, in []Message) ([]Result, error)
 	return out, nil
 }
 
+// Timed is a handler whose calls have a deadline of their own. Its end cancels
+// the context of the call; a Go handler cannot be killed, and the place and the
+// messages of a call stay held until it returns.
+type Timed interface {
+	// Timeout is how long a call may take; 0 means no limit.
+	Timeout() time.Duration
+}
+
+// WithTimeout returns h with a deadline for its calls.
+func WithTimeout(h Handler, d time.Duration) Handler { return timed{h, d} }
+
+type timed struct {
+	Handler
+	timeout time.Duration
+}
+
+// Timeout implements Timed.
+func (t timed) Timeout() time.Duration { return t.timeout }
+
 // Result is the answer to one message: messages to publish, or an error.
 type Result struct {
 	// Out is what goes to the flow's sinks. Empty: nothing to publish, which

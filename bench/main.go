@@ -35,6 +35,7 @@ var scenarios = []scenario{
 	{name: "around", about: "what a message costs beside a backlog, other queues, messages in flight", run: aroundScenario},
 	{name: "idle", about: "500 long polls and nothing to receive", run: idleScenario},
 	{name: "flow", about: "from a queue through a function to a queue", run: flowScenario},
+	{name: "transport", about: "calls of workers, by transport, against a bare pipe loop", run: transportScenario},
 	{name: "restart", about: "ten million messages and a new start", run: restartScenario, long: true},
 	{name: "soak", about: "20 minutes at 80 % of the top rate", run: soakScenario, long: true},
 }
@@ -57,6 +58,10 @@ func child(ctx context.Context, args []string) (is bool, err error) {
 		return true, appendLogCommand(args[1:], os.Stdout)
 	case args[0] == "bare":
 		return true, bareCommand(ctx, args[1:], os.Stdout)
+	case args[0] == "transport":
+		return true, transportCommand(ctx, args[1:], os.Stdout)
+	case args[0] == "echo":
+		return true, echoCommand(ctx, os.Stdout)
 	}
 	return false, nil
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,4 +44,45 @@ func residentBytes(pid int) (now, most int64) {
 		}
 	}
 	return now, most
+}
+
+// childrenCPU is that of the processes that it started and that run.
+func childrenCPU() (sum time.Duration) {
+	self := strconv.Itoa(os.Getpid())
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0
+	}
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		// PID (NAME) STATE PPID ...
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) < 2 || fields[1] != self {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		sum += max(processCPU(pid), 0)
+	}
+	return sum
+}
+
+func cpuModel() string {
+	data, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown"
+	}
+	_, rest, _ := bytes.Cut(data, []byte("model name"))
+	line, _, _ := bytes.Cut(rest, []byte{'\n'})
+	return string(bytes.Trim(line, "\t :"))
+}
+
+func kernel() string {
+	data, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return "linux"
+	}
+	return "linux " + string(bytes.TrimSpace(data))
 }

@@ -52,7 +52,7 @@ func (f *Flow) run(ctx context.Context, c *call, started time.Time) {
 // messages come again.
 func (f *Flow) acquire(ctx context.Context, c *call) (place runnel.Place[runnel.Handler], after time.Duration, err error) {
 	if f.capacity == nil {
-		return runnel.Place[runnel.Handler]{Call: f.cfg.Handler, Release: func() {}}, 0, nil
+		return runnel.Place[runnel.Handler]{Call: f.cfg.Handler, Timeout: f.timeout, Release: func() {}}, 0, nil
 	}
 	f.mu.Lock()
 	if f.draining {

@@ -53,7 +53,8 @@ type Flow struct {
 	extender   runnel.Extender
 	transactor runnel.Transactor
 	capacity   runnel.Capacity
-	joined     []bool // by sink: what is sent there is part of the one commit
+	timeout    time.Duration // of a call, where there is no capacity that says it
+	joined     []bool        // by sink: what is sent there is part of the one commit
 	deadJoined bool
 	nonce      string        // with a counter, the ids of invocations
 	roomFree   chan struct{} // capacity 1: the intake should look again
@@ -128,6 +129,9 @@ func New(cfg Config) (*Flow, error) {
 	f.transactor, _ = cfg.Source.(runnel.Transactor)
 	if f.capacity = cfg.Capacity; f.capacity == nil {
 		f.capacity, _ = cfg.Handler.(runnel.Capacity)
+		if h, ok := cfg.Handler.(runnel.Timed); ok {
+			f.timeout = h.Timeout()
+		}
 	}
 	if f.transactor != nil {
 		for i, sink := range cfg.Sinks {
