@@ -36,10 +36,8 @@ func (a flowAPI) Explain(_ context.Context, account, name string) (admin.Explana
 	for _, r := range d.Explain() {
 		out.Reasons = append(out.Reasons, admin.Reason{Code: r.Code, Count: int64(r.Count), Text: r.Text})
 	}
-	called, _, _ := strings.Cut(f.record().Flow.Call, "@")
-	// A worker that did not start while others run is no reason.
-	if info, err := a.functions.set.Get(called); err == nil && info.State == function.StateFailing && info.Stats.Idle+info.Stats.Busy == 0 {
-		out.Reasons = append(out.Reasons, admin.Reason{Code: "breaker", Text: fmt.Sprintf("workers of %s do not start: %s", info.Name, info.LastError)})
+	if text := a.breaker(f); text != "" {
+		out.Reasons = append(out.Reasons, admin.Reason{Code: "breaker", Text: text})
 	}
 	if err := a.flows.room(); err != nil {
 		out.Reasons = append(out.Reasons, admin.Reason{Code: "settle", Text: "the disk of the server is nearly full, nothing new is stored: " + err.Error()})
@@ -60,6 +58,18 @@ func (a flowAPI) Explain(_ context.Context, account, name string) (admin.Explana
 		}
 	}
 	return out, nil
+}
+
+// breaker says why no worker of the flow's function starts; empty where some
+// run, or none was tried. A worker that did not start while others run is no
+// reason.
+func (a flowAPI) breaker(f *flow) string {
+	called, _, _ := strings.Cut(f.record().Flow.Call, "@")
+	info, err := a.functions.set.Get(called)
+	if err != nil || info.State != function.StateFailing || info.Stats.Idle+info.Stats.Busy > 0 {
+		return ""
+	}
+	return fmt.Sprintf("workers of %s do not start: %s", info.Name, info.LastError)
 }
 
 // givenBack is the reason of messages that are neither inside nor to be had:

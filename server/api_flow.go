@@ -39,6 +39,8 @@ func (a flowAPI) describe(f *flow) admin.Flow {
 	}
 	if err != nil {
 		out.Error = err.Error()
+	} else if text := a.breaker(f); text != "" && state == "running" {
+		out.State, out.Error = "breaker", text
 	}
 	if _, version, err := a.functions.set.Resolve(rec.Flow.Call); err == nil {
 		out.Version = version

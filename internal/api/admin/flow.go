@@ -36,8 +36,8 @@ type Flows interface {
 type Flow struct {
 	FlowDefinition
 	OwnerFile string    `json:"owner_file" doc:"The spec file that owns the flow; only an apply of it changes the flow. Empty: none."`
-	State     string    `json:"state" enum:"running,paused,draining,failed"`
-	Error     string    `json:"error" doc:"Why the flow failed. Empty: it did not."`
+	State     string    `json:"state" enum:"running,breaker,paused,draining,failed" doc:"breaker: it runs, and no worker of its function starts; that is tried again, later each time."`
+	Error     string    `json:"error" doc:"Why the flow failed, or no worker starts. Empty: neither."`
 	Version   string    `json:"version" doc:"The version of the function that answers now. Empty for functions without one."`
 	Backlog   Backlog   `json:"backlog"`
 	Features  []string  `json:"features" doc:"What the flow has of its source and sinks, in words." example:"leases,one commit"`
