@@ -99,6 +99,14 @@ func startNode(t testing.TB, handler string, env ...string) *process {
 // sends it the frame start. More files are its descriptors 5 and up.
 func start(t testing.TB, args []string, dir string, env []string, more ...*os.File) *process {
 	t.Helper()
+	p := spawn(t, args, dir, env, more...)
+	p.send("start\n")
+	return p
+}
+
+// spawn is start without the frame.
+func spawn(t testing.TB, args []string, dir string, env []string, more ...*os.File) *process {
+	t.Helper()
 	in, toIn := pipe(t)
 	fromOut, out := pipe(t)
 	p := &process{
@@ -135,7 +143,6 @@ func start(t testing.TB, args []string, dir string, env []string, more ...*os.Fi
 	if err := p.out.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	p.send("start\n")
 	return p
 }
 
@@ -291,6 +298,11 @@ func (p *process) answers(id string) []string {
 	if len(f.words) < 2 || f.words[1] != id {
 		p.t.Fatalf("got frame %q, want the answer to %s", f, id)
 	}
+	return p.answersOf(f)
+}
+
+func (p *process) answersOf(f frame) []string {
+	p.t.Helper()
 	if f.words[0] == "error" {
 		e := parseFailure(p.t, f.values[0])
 		return []string{"call " + e.Kind + " " + e.Name + ": " + e.Message}

@@ -8,7 +8,7 @@ import (
 	"github.com/runnel-io/runnel"
 )
 
-//go:embed python node
+//go:embed python node python/lib/Algorithmia/__init__.py
 var files embed.FS
 
 // Files returns the shims, to be written out to a directory that every worker

@@ -22,9 +22,12 @@ func TestFiles(t *testing.T) {
 		return err
 	})
 	want := []string{
-		"node/context.cjs", "node/errors.cjs", "node/load.cjs", "node/worker.cjs",
-		"python/lib/runnel.py", "python/lib/runnel_context.py", "python/lib/runnel_errors.py",
-		"python/lib/runnel_load.py", "python/worker.py",
+		"node/attribution.cjs", "node/context.cjs", "node/errors.cjs", "node/load.cjs", "node/worker.cjs",
+		"python/lib/Algorithmia/__init__.py", "python/lib/Algorithmia/acl.py", "python/lib/Algorithmia/algorithm.py",
+		"python/lib/Algorithmia/client.py", "python/lib/Algorithmia/data.py", "python/lib/Algorithmia/datadirectory.py",
+		"python/lib/Algorithmia/datafile.py", "python/lib/Algorithmia/errors.py", "python/lib/adk.py",
+		"python/lib/runnel.py", "python/lib/runnel_adk.py", "python/lib/runnel_context.py", "python/lib/runnel_errors.py",
+		"python/lib/runnel_load.py", "python/lib/runnel_many.py", "python/lib/runnel_values.py", "python/worker.py",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("files (-want +got), error %v:\n%s", err, diff)

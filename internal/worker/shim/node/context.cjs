@@ -19,6 +19,22 @@ class Meta {
     this.raw = raw;
     this.sendLog = sendLog;
     this.value = null;
+    this.fail = null; // ends the item that is running with an error
+    this.cancelled = false;
+    this.abort = null; // made when somebody asks for the signal
+  }
+
+  cancel() {
+    this.cancelled = true;
+    if (this.abort !== null) this.abort.abort();
+  }
+
+  signal() {
+    if (this.abort === null) {
+      this.abort = new AbortController();
+      if (this.cancelled) this.abort.abort();
+    }
+    return this.abort.signal;
   }
 
   parsed() {
@@ -106,6 +122,11 @@ class Context {
   /** Seconds until the deadline; 0 when it is over. */
   get remainingTime() {
     return this.#meta.deadline ? Math.max(0, this.#meta.deadline - Date.now()) / 1000 : Infinity;
+  }
+
+  /** An AbortSignal: nobody waits for the call any more. */
+  get signal() {
+    return this.#meta.signal();
   }
 
   /** log(text) or log(level, text); the level is debug, info, warn or error. */

@@ -35,6 +35,15 @@ class OutputError extends Error {}
 /** The payload is not what the frame says; not the handler's fault. */
 class InputError extends Error {}
 
+/** The call ended before its handler was called for this payload. */
+class CancelledError extends Error {
+  constructor() {
+    super('the call was cancelled: nobody waits for it');
+    this.name = 'CancelledError';
+    this.stack = '';
+  }
+}
+
 function isDelay(seconds) {
   return typeof seconds === 'number' && seconds >= 0 && seconds < Infinity;
 }
@@ -158,4 +167,4 @@ function place(value) {
   }
 }
 
-module.exports = { Reject, RetryAfter, OutputError, InputError, describe, isError, place };
+module.exports = { Reject, RetryAfter, OutputError, InputError, CancelledError, describe, isError, place };

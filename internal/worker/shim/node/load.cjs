@@ -106,4 +106,4 @@ function exported(module) {
   return names.length > 0 ? `it exports ${names.slice(0, 20).join(', ')}` : 'it exports nothing';
 }
 
-module.exports = { load };
+module.exports = { load, LoadError };

@@ -8,9 +8,10 @@
 
 const fs = require('node:fs');
 const net = require('node:net');
-const { Reject, RetryAfter, OutputError, InputError, describe, isError, place } = require('./errors.cjs');
+const { Reject, RetryAfter, OutputError, InputError, CancelledError } = require('./errors.cjs');
+const { describe, isError, place } = require('./errors.cjs');
 const { Meta, Context } = require('./context.cjs');
-const { load } = require('./load.cjs');
+const { load, LoadError } = require('./load.cjs');
 
 // The longest line of a frame, and the longest text of a log frame, in bytes.
 const MAX_LINE = 64 << 10;
@@ -25,8 +26,9 @@ let handler = null;
 let loading = false;
 let takesCallback = false;
 let draining = false;
-let currentID = '-'; // the call that is running
-let failItem = null; // ends the item that is running with an error
+const calls = new Map(); // those that are running, by id
+let current = null; // the call that is running, where there is one at a time
+let attribution = null; // says whose call something is, where there are several
 
 // Frames in. One reader owns what has arrived and is not yet a whole frame.
 
@@ -94,12 +96,13 @@ function takeFrame(data, from) {
       return body + total - from;
     }
     case 'start':
-      start();
+      start(Number(words[1] || 1));
       break;
     case 'drain':
       drain();
       break;
     case 'cancel':
+      cancel(words[1]);
       break;
     default:
       fatal(`unknown frame ${JSON.stringify(words[0].slice(0, 64))}`);
@@ -131,7 +134,7 @@ function send(frame) {
 function sendLog(id, level, text) {
   const raw = Buffer.from(text).subarray(0, MAX_LOG);
   // What outlives its call has no call.
-  send(Buffer.concat([Buffer.from(`log ${id === currentID ? id : '-'} ${level} ${raw.length}\n`), raw]));
+  send(Buffer.concat([Buffer.from(`log ${calls.has(id) ? id : '-'} ${level} ${raw.length}\n`), raw]));
 }
 
 // Waits until the kernel has what was printed. A pipe is written at once on
@@ -146,10 +149,17 @@ async function flush() {
 
 // Calls.
 
-async function start() {
+async function start(most) {
   loading = true;
+  if (most > 1) {
+    const { Attribution } = require('./attribution.cjs');
+    attribution = new Attribution({ stdout, stderr }, send);
+  }
   try {
-    handler = await load(process.env.RUNNEL_HANDLER || 'index.handler');
+    const name = process.env.RUNNEL_HANDLER || 'index.handler';
+    process.env._HANDLER = process.env._HANDLER || name;
+    process.env.LAMBDA_TASK_ROOT = process.env.LAMBDA_TASK_ROOT || process.cwd();
+    handler = await load(name);
   } catch (error) {
     return failed(error);
   }
@@ -170,7 +180,15 @@ async function failed(error) {
 
 function drain() {
   draining = true;
-  if (currentID === '-') end();
+  if (calls.size === 0) end();
+}
+
+// Nobody waits for the call. Its handler may look at context.signal.
+function cancel(id) {
+  const meta = calls.get(id);
+  if (meta === undefined) return;
+  if (attribution === null) meta.cancel();
+  else attribution.inside(meta, () => meta.cancel());
 }
 
 async function end() {
@@ -184,24 +202,32 @@ async function invoke(words, lengths, body) {
   let at = Number(words[5]);
   const meta = new Meta(id, Number(words[2]), body.subarray(0, at), sendLog);
   const payloads = lengths.map((length) => body.subarray(at, (at += length)));
-  currentID = id;
+  calls.set(id, meta);
   let answer;
-  if (words[3] === 'list') {
-    answer = await answerList(meta, format, payloads);
+  if (attribution !== null) {
+    answer = await attribution.within(meta, () => answerCall(meta, words[3], format, payloads));
   } else {
-    const answers = new Array(payloads.length);
-    for (let i = 0; i < payloads.length; i++) answers[i] = await answerOne(meta, format, payloads[i], i);
-    answer = result(id, answers);
+    current = meta;
+    answer = await answerCall(meta, words[3], format, payloads);
   }
   if (stdout.writableLength > 0 || stderr.writableLength > 0) await flush();
-  currentID = '-';
+  current = null;
+  calls.delete(id);
   send(answer);
-  if (draining) end();
+  if (draining && calls.size === 0) end();
+}
+
+async function answerCall(meta, mode, format, payloads) {
+  if (mode === 'list') return answerList(meta, format, payloads);
+  const answers = new Array(payloads.length);
+  for (let i = 0; i < payloads.length; i++) answers[i] = await answerOne(meta, format, payloads[i], i);
+  return result(meta.id, answers);
 }
 
 async function answerOne(meta, format, payload, index) {
   try {
-    const value = await run(decode(payload, format), new Context(meta, index, 1));
+    if (attribution !== null && meta.cancelled) throw new CancelledError();
+    const value = await run(meta, decode(payload, format), new Context(meta, index, 1));
     return encode(value, format);
   } catch (error) {
     return { kind: 'error', text: null, raw: describe(error) };
@@ -213,7 +239,7 @@ async function answerList(meta, format, payloads) {
   let value;
   try {
     const event = payloads.map((payload) => decode(payload, format));
-    value = await run(event, new Context(meta, 0, count));
+    value = await run(meta, event, new Context(meta, 0, count));
     if (!Array.isArray(value)) {
       const what = value === null ? 'null' : typeof value;
       throw new OutputError(`the handler returned ${what} for a list of ${count}: want a list of as many`);
@@ -237,12 +263,12 @@ async function answerList(meta, format, payloads) {
 
 // Calls the handler. The promise ends after the event loop went round once, so
 // that a rejection that nobody handles still belongs to this item.
-function run(event, context) {
+function run(meta, event, context) {
   return new Promise((resolve, reject) => {
-    failItem = reject;
+    meta.fail = reject;
     const settle = (how, value) =>
       setImmediate(() => {
-        if (failItem === reject) failItem = null; // else the next item is running
+        if (meta.fail === reject) meta.fail = null; // else the next item is running
         how(value);
       });
     const succeed = (value) => settle(resolve, { value });
@@ -263,9 +289,10 @@ function run(event, context) {
 }
 
 process.on('unhandledRejection', (reason) => {
-  if (failItem !== null) {
-    const fail = failItem;
-    failItem = null;
+  const meta = attribution === null ? current : attribution.current();
+  if (meta && meta.fail !== null) {
+    const fail = meta.fail;
+    meta.fail = null;
     fail(reason);
   } else if (loading) {
     failed(reason);
@@ -330,6 +357,12 @@ function result(id, answers) {
 
 Error.stackTraceLimit = 50;
 globalThis.runnel = { Reject, RetryAfter };
+globalThis.awslambda = {
+  // Named here, so that a handler that streams is told why it does not load.
+  streamifyResponse() {
+    throw new LoadError('awslambda.streamifyResponse is not served: export the handler without it, and return its answer');
+  },
+};
 process.on('SIGTERM', () => {}); // a worker ends by the frame drain
 
 // The event loop stays the user's: reads come in as events.

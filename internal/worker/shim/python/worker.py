@@ -14,7 +14,6 @@ if __name__ == "__main__":
 
 import fcntl
 import gc
-import json
 import logging
 import signal
 import threading
@@ -22,17 +21,16 @@ import threading
 import runnel_context
 import runnel_errors
 import runnel_load
+import runnel_values
 from runnel_context import Context, Meta
-from runnel_errors import InputError, OutputError, describe
+from runnel_errors import describe
+from runnel_values import check_list, decode, failed_call, list_result, result
 
-runnel_errors.SHIM.update(m.__file__ for m in (sys.modules[__name__], runnel_context, runnel_load))
+runnel_errors.SHIM.update(m.__file__ for m in (sys.modules[__name__], runnel_context, runnel_load, runnel_values))
 
 # The longest line of a frame, and the longest text of a log frame, in bytes.
 MAX_LINE = 64 << 10
 MAX_LOG = 64 << 10
-
-_decode_json = json.JSONDecoder().decode
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 class Frames:
@@ -44,6 +42,7 @@ class Frames:
         self.out = _move(4)
         self.lock = threading.Lock()  # user threads may log
         self.current = b"-"  # the id of the call that is running
+        self.running = ()  # the ids of all that are, where there can be several
 
     def send(self, frame):
         with self.lock:
@@ -54,7 +53,7 @@ class Frames:
 
     def log(self, id, level, text):
         raw = text.encode("utf-8", "backslashreplace")[:MAX_LOG]
-        if id != self.current:
+        if id != self.current and id not in self.running:
             id = b"-"  # a thread that outlived its call
         self.send(b"log %b %b %d\n%b" % (id, level.encode(), len(raw), raw))
 
@@ -63,6 +62,7 @@ class Frames:
         os.close(self.into)
         os.close(self.out)
         self.out = -1
+        self.lock = threading.Lock()  # another thread may have held it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -81,8 +81,11 @@ def _move(fd):
 
 
 class Worker:
+    """One call at a time. More than one are in runnel_many."""
+
     def __init__(self, frames, handler):
         self.frames = frames
+        self.handler = handler
         self.call = handler.call
         self.takes_context = handler.takes_context
         self.is_async = handler.is_async
@@ -126,7 +129,7 @@ class Worker:
             answers = self.run(self.each_async(meta, format, payloads))
         else:
             answers = []
-            count = len(payloads)
+            encode, count = self.handler.encode, len(payloads)
             for i in range(count):
                 try:
                     event = decode(payloads[i], format)
@@ -138,11 +141,12 @@ class Worker:
                         value = self.run(awaited(value))
                     answers.append(encode(value, format))
                 except BaseException as error:
-                    answers.append((b"error", describe(error)))
+                    answers.append((b"error", self.handler.describe(error)))
         return result(meta.id, answers)
 
     async def each_async(self, meta, format, payloads):
         answers = []
+        encode = self.handler.encode
         for i, payload in enumerate(payloads):
             try:
                 event = decode(payload, format)
@@ -152,7 +156,7 @@ class Worker:
                     value = await self.call(event)
                 answers.append(encode(value, format))
             except BaseException as error:
-                answers.append((b"error", describe(error)))
+                answers.append((b"error", self.handler.describe(error)))
         return answers
 
     def answer_list(self, meta, format, payloads):
@@ -165,22 +169,10 @@ class Worker:
                 value = self.call(event)
             if hasattr(type(value), "__await__"):
                 value = self.run(awaited(value))
-            if not isinstance(value, (list, tuple)):
-                raise OutputError(
-                    "the handler returned %s for a list of %d: want a list of as many" % (type(value).__name__, count)
-                )
-            if len(value) != count:
-                raise OutputError("the handler returned a list of %d for a list of %d" % (len(value), count))
+            check_list(value, count)
         except BaseException as error:
-            raw = describe(error)
-            return b"error %b %d\n%b" % (meta.id, len(raw), raw)
-        answers = []
-        for one in value:
-            try:
-                answers.append(encode(one, format))
-            except BaseException as error:
-                answers.append((b"error", describe(error)))
-        return result(meta.id, answers)
+            return failed_call(meta.id, self.handler.describe(error))
+        return list_result(meta.id, value, format, self.handler)
 
     def run(self, coroutine):
         if self.loop is None:
@@ -191,68 +183,27 @@ class Worker:
         return self.loop.run_until_complete(coroutine)
 
     def close(self):
-        """Ends what is left of the event loop, as asyncio.run does."""
-        if self.loop is None:
-            return
-        import asyncio
+        if self.loop is not None:
+            end_loop(self.loop)
 
-        tasks = asyncio.all_tasks(self.loop)
-        for task in tasks:
-            task.cancel()
-        try:
-            if tasks:
-                self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        finally:
-            self.loop.close()
+
+def end_loop(loop):
+    """Ends what is left of an event loop, as asyncio.run does."""
+    import asyncio
+
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    try:
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
 
 
 async def awaited(value):
     return await value
-
-
-def decode(payload, format):
-    if format == b"bytes":
-        return payload
-    try:
-        text = payload.decode()
-        return text if format == b"text" else _decode_json(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError("the payload is not %s: %s" % ("text" if format == b"text" else "JSON", error)) from None
-
-
-def encode(value, format):
-    """Returns the kind of a handler's value and its bytes."""
-    if value is None:
-        return b"none", b""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return b"bytes", bytes(value)
-    if format == b"text" and isinstance(value, str):
-        try:
-            return b"text", value.encode()
-        except UnicodeEncodeError as error:
-            raise OutputError("the returned text is not Unicode: %s" % error) from None
-    if isinstance(value, BaseException):
-        raise value
-    try:
-        # A lone surrogate becomes \udXXX, which is what JSON calls it too.
-        return b"json", _encode_json(value).encode("utf-8", "backslashreplace")
-    except MemoryError:
-        raise
-    except Exception as error:
-        why = runnel_errors.place(value) or str(error)
-        raise OutputError("the returned value cannot be sent: " + why) from None
-
-
-def result(id, answers):
-    if len(answers) == 1:
-        kind, raw = answers[0]
-        return b"result %b 1 %b:%d\n%b" % (id, kind, len(raw), raw)
-    parts = [b"result %b %d" % (id, len(answers))]
-    parts += [b" %b:%d" % (kind, len(raw)) for kind, raw in answers]
-    parts.append(b"\n")
-    parts += [raw for _, raw in answers]
-    return b"".join(parts)
 
 
 def flush():
@@ -290,22 +241,34 @@ def main():
         return
     if words[0] != b"start":
         raise SystemExit("unknown frame %r: want start" % words[0])
-    name = os.environ.get("RUNNEL_HANDLER") or "main.handler"
+    many = None
+    if len(words) > 1 and int(words[1]) > 1:
+        import runnel_many
+
+        runnel_errors.SHIM.add(runnel_many.__file__)
+        many = runnel_many.Calls(frames, int(words[1]))
+    name = runnel_load.resolve(os.environ.get("RUNNEL_HANDLER") or "main.handler")
+    os.environ.setdefault("_HANDLER", name)
+    os.environ.setdefault("LAMBDA_TASK_ROOT", os.getcwd())
     sys.argv = [name]
     sys.path.insert(0, os.getcwd())
     sys.path.remove(LIB)
     sys.path.append(LIB)
+    sys.meta_path.insert(0, runnel_load.Finder(LIB))
+    handler = None
     try:
         handler = runnel_load.load(name)
+        if handler.load is not None:
+            handler.load()
     except BaseException as error:
-        raw = describe(error)
+        raw = describe(error) if handler is None else handler.describe_load(error)
         flush()
         frames.send(b"failed %d\n%b" % (len(raw), raw))
         raise SystemExit(1) from None
     gc.freeze()  # what is loaded stays: no collection need look at it
     flush()
     frames.send(b"ready\n")
-    worker = Worker(frames, handler)
+    worker = Worker(frames, handler) if many is None else many.worker(handler, flush, end_loop)
     try:
         worker.serve()
     except BrokenPipeError:

@@ -41,6 +41,15 @@ class Meta:
         return items[index] if index < len(items) else {}
 
 
+class Identity:
+    __slots__ = ()
+    cognito_identity_id = None
+    cognito_identity_pool_id = None
+
+
+IDENTITY = Identity()
+
+
 class Context:
     """The call that a handler is in, and the message that it is for.
 
@@ -158,10 +167,15 @@ class Context:
 
     @property
     def identity(self):
-        return None
+        """Nobody's: its attributes are None."""
+        return IDENTITY
 
     @property
     def client_context(self):
+        return None
+
+    @property
+    def tenant_id(self):
         return None
 
     def get_remaining_time_in_millis(self):

@@ -13,7 +13,8 @@ KINDS = ("rejected", "retry", "output", "undecodable")
 
 # The files whose frames are not the user's.
 SHIM = {__file__}
-ASYNCIO = os.sep + "asyncio" + os.sep
+# How a worker runs a coroutine.
+MACHINERY = (os.sep + "asyncio" + os.sep, os.sep.join(("", "concurrent", "futures", "")))
 
 
 class OutputError(Exception):
@@ -32,10 +33,18 @@ class LoadError(Exception):
     """The handler is not where it should be, or is none."""
 
 
-def describe(error):
-    """Returns the JSON of an exception, as bytes. It does not raise."""
+def describe(error, default=None):
+    """Returns the JSON of an exception, as bytes. It does not raise.
+
+    With a default, the name is what Algorithmia calls its error type: the
+    attribute error_type, or the default.
+    """
     try:
-        return _encode(_describe(error))
+        out = _describe(error)
+        if default is not None and out["kind"] == "error":
+            named = getattr(error, "error_type", None)
+            out["name"] = _clip(named, MAX_NAME) if isinstance(named, str) and named else default
+        return _encode(out)
     except MemoryError:
         return b'{"kind":"out_of_memory","name":"MemoryError","message":"out of memory","stack":""}'
     except Exception as second:
@@ -110,8 +119,8 @@ def _users(stack):
             continue
         if name.startswith("<frozen importlib"):
             continue
-        if machinery and ASYNCIO in name:
-            continue  # how the worker runs a coroutine
+        if machinery and any(part in name for part in MACHINERY):
+            continue
         machinery = False
         out.append(frame)
     return traceback.StackSummary.from_list(out)

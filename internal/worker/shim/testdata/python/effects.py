@@ -29,6 +29,11 @@ def no_newline(event):
     return event
 
 
+def long(event):
+    print("x" * event)
+    return event
+
+
 def writes(event):
     os.write(1, b"result x 1 json:2\n{}\n")
     return event
