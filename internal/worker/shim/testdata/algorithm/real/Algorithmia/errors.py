@@ -1,0 +1,6 @@
+class DataApiError(Exception):
+    pass
+
+
+class AlgorithmException(Exception):
+    pass

@@ -1,0 +1,1 @@
+from .ADK import ADK
