@@ -7,6 +7,8 @@ const path = require('node:path');
 const { createRequire } = require('node:module');
 const { pathToFileURL } = require('node:url');
 
+const ENDS = ['.js', '.mjs', '.cjs', '/index.js', '/index.mjs', '/index.cjs'];
+
 /** The handler is not where it should be, or is none. */
 class LoadError extends Error {
   constructor(message) {
@@ -22,10 +24,11 @@ async function load(name) {
   if (dot <= 0 || dot === name.length - 1 || name[dot - 1] === '/') {
     throw new LoadError(`handler ${name} is not of the form MODULE.FUNCTION, as in index.handler`);
   }
-  const attribute = name.slice(dot + 1);
-  const file = find(name, path.resolve(name.slice(0, dot)));
+  const [file, attributes] = place(name, dot);
   const module = await evaluate(file);
-  const call = pick(module, attribute);
+  const attribute = attributes.join('.');
+  let call = pick(module, attributes[0]);
+  for (const inner of attributes.slice(1)) call = call === undefined || call === null ? undefined : call[inner];
   const short = path.relative(process.cwd(), file);
   if (call === undefined) {
     throw new LoadError(`handler ${name}: ${short} does not export ${attribute}; ${exported(module)}`);
@@ -39,10 +42,25 @@ async function load(name) {
   return call;
 }
 
+// Finds the file, and the path to the function in what it exports. A file may
+// have dots in its name; if there is none of that name, what follows the first
+// dot is the path, as in index.handlers.create.
+function place(name, dot) {
+  const first = name.indexOf('.', name.lastIndexOf('/') + 2);
+  if (first < dot && !exists(path.resolve(name.slice(0, dot)))) {
+    const base = path.resolve(name.slice(0, first));
+    if (exists(base)) return [find(name, base), name.slice(first + 1).split('.')];
+  }
+  return [find(name, path.resolve(name.slice(0, dot))), [name.slice(dot + 1)]];
+}
+
+function exists(base) {
+  return ENDS.some((end) => fs.existsSync(base + end));
+}
+
 function find(name, base) {
-  const candidates = ['.js', '.mjs', '.cjs', '/index.js', '/index.mjs', '/index.cjs'].map((end) => base + end);
-  for (const file of candidates) {
-    if (fs.existsSync(file)) return file;
+  for (const end of ENDS) {
+    if (fs.existsSync(base + end)) return base + end;
   }
   const want = path.relative(process.cwd(), base);
   throw new LoadError(`handler ${name}: there is no file ${want}.js, .mjs or .cjs in the function's source`);

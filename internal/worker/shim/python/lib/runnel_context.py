@@ -178,6 +178,10 @@ class Context:
     def tenant_id(self):
         return None
 
+    def w3c(self):
+        """The trace context, as a dict."""
+        return {"traceparent": self.trace} if self.trace else {}
+
     def get_remaining_time_in_millis(self):
         if not self._meta.deadline:
             return (1 << 31) - 1

@@ -158,6 +158,10 @@ def place(value):
             if one != one or one in (float("inf"), float("-inf")):
                 return "%s is not JSON (%s)" % (one, where)
             continue
+        if _type(one) == "decimal.Decimal":
+            if not one.is_finite():
+                return "%s is not JSON (%s)" % (one, where)
+            continue
         if not isinstance(one, (dict, list, tuple)):
             return "an object of type %s is not JSON (%s)" % (_type(one), where)
         if id(one) in open_:

@@ -1,12 +1,24 @@
 """What handlers get and return, as the bytes of frames."""
 
 import json
+import sys
 
 import runnel_errors
 from runnel_errors import InputError, OutputError, describe
 
+
+def _number(value):
+    """What JSON has no word for: of that only decimal numbers can be sent, as with AWS Lambda."""
+    decimal = sys.modules.get("decimal")
+    if decimal is None or not isinstance(value, decimal.Decimal):
+        raise TypeError
+    if value.is_finite() and 0 <= value.as_tuple().exponent < 400:
+        return int(value)
+    return float(value)
+
+
 _decode_json = json.JSONDecoder().decode
-_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_number).encode
 
 
 def decode(payload, format):
