@@ -88,9 +88,9 @@ func (e endpoint) prefix(client string) string {
 // second, unless the machine is very busy.
 const startTimeout = 30 * time.Second
 
-// startServer starts a server on a new directory, and stops it with SIGTERM
-// when the test is over, when it must exit with code 0.
-func startServer(t *testing.T, m mode) endpoint {
+// startServer starts a server on a new directory, with more arguments, and stops
+// it with SIGTERM when the test is over, when it must exit with code 0.
+func startServer(t *testing.T, m mode, more ...string) endpoint {
 	t.Helper()
 	if m == foreign {
 		return endpoint{
@@ -102,7 +102,8 @@ func startServer(t *testing.T, m mode) endpoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, string(m), "--addr", "127.0.0.1:0", "--dir", filepath.Join(dir, "data"))
+	args := append([]string{string(m), "--addr", "127.0.0.1:0", "--dir", filepath.Join(dir, "data")}, more...)
+	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	cmd.Stderr = stderr
 	stdout, err := cmd.StdoutPipe()

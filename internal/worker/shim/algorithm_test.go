@@ -180,6 +180,50 @@ func TestAlgorithmOlder(t *testing.T) {
 	}
 }
 
+// TestAlgorithmDefault is which file the default handler is in.
+func TestAlgorithmDefault(t *testing.T) {
+	t.Parallel()
+	const source = "def apply(input):\n    return %q\n\ndef handler(event):\n    return 'handler'\n"
+	for _, test := range []struct {
+		name  string
+		files map[string]string
+		want  string // an answer, or the message of a failure
+	}{
+		{"named", map[string]string{"algorithmia.conf": "algoname = Hello", "src/Hello.py": "Hello"}, "text:Hello"},
+		{"by custom", map[string]string{"algorithmia.conf": `{"algoname":"Hello"}`, "src/Algorithm.py": "Algorithm"}, "text:Algorithm"},
+		{"main first", map[string]string{"algorithmia.conf": `{"algoname":"Hello"}`, "src/Hello.py": "Hello", "main.py": "main"}, `json:"handler"`},
+		{"no project", map[string]string{"src/Hello.py": "Hello"}, "handler main.handler: there is no file main.py in the function's source"},
+		{"no name", map[string]string{"algorithmia.conf": "{}", "src/Algorithm.py": "Algorithm"}, "handler main.handler: there is no file main.py in the function's source"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "src"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range test.files {
+				if strings.HasSuffix(name, ".py") {
+					text = fmt.Sprintf(source, text)
+				}
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			args := shim.Command(runnel.RuntimePython, interpreter(t, "python3"), writeShims(t))
+			p := start(t, args, dir, []string{"RUNNEL_HANDLER=main.handler", "PYTHONDONTWRITEBYTECODE=1"})
+			if strings.HasPrefix(test.want, "handler ") {
+				if got := p.failed(); got.Message != test.want {
+					t.Errorf("got %q, want %q", got.Message, test.want)
+				}
+				return
+			}
+			if diff := cmp.Diff([]string{test.want}, p.ready().call("each", "json", "1")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // TestAlgorithmReal is that the worker's ADK is taken where the real packages
 // are installed, and the real client.
 func TestAlgorithmReal(t *testing.T) {
