@@ -83,6 +83,14 @@ type Config struct {
 	// server is told to stop; then they are cut off. Default 10s.
 	DrainTimeout time.Duration
 
+	// LogBytes is how much of the disk the lines that functions print, and those
+	// of flows, may take: where it is too little, the oldest lines go of the
+	// function that has most. At least 1 MiB. Default 256 MiB.
+	LogBytes runnel.Size
+
+	// LogAge is how long they are kept. At least a minute. Default 7 days.
+	LogAge time.Duration
+
 	// Version is the release that the page, the API and the metrics name.
 	// Default "unknown".
 	Version string
@@ -100,6 +108,12 @@ func (c *Config) setDefaults() {
 	}
 	if c.SessionLimit == 0 {
 		c.SessionLimit = 80
+	}
+	if c.LogBytes == 0 {
+		c.LogBytes = 256 << 20
+	}
+	if c.LogAge == 0 {
+		c.LogAge = 7 * 24 * time.Hour
 	}
 	if c.Region == "" {
 		c.Region = "us-east-1"
@@ -147,6 +161,12 @@ func (c Config) Validate() error {
 	}
 	if c.SessionLimit < 0 {
 		fault("session_limit", "%d is negative", c.SessionLimit)
+	}
+	if c.LogBytes < 1<<20 {
+		fault("log_bytes", "%s is too little: want at least 1MiB", c.LogBytes)
+	}
+	if c.LogAge < time.Minute {
+		fault("log_age", "%s is too short: want at least 1m", c.LogAge)
 	}
 	for name, h := range c.Handlers {
 		if h == nil {

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/runnel-io/runnel/internal/api/admin"
 	"github.com/runnel-io/runnel/internal/queue"
 )
 
@@ -22,25 +21,6 @@ func (s *Server) FailStore(err error) { s.failed <- err }
 func (s *Server) DropQueue(account, name string) error {
 	return s.queues.Delete(queue.Name{Account: account, Queue: name})
 }
-
-// Logs are the lines that are kept.
-type Logs = logs
-
-// Add keeps a line of an account.
-func (l *logs) Add(account string, line admin.LogLine) { l.add(account, line) }
-
-// Held is how many lines are kept, and about how many bytes they take.
-func (l *logs) Held() (lines, bytes int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.lines), l.bytes
-}
-
-// Limits of what is kept.
-const (
-	KeptLines = keptLines
-	KeptBytes = keptBytes
-)
 
 // Summary is the one sentence about a flow.
 var Summary = summary

@@ -1,10 +1,9 @@
 package server_test
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"log/slog"
+	"encoding/json"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -14,157 +13,158 @@ import (
 	"github.com/runnel-io/runnel/server"
 )
 
-func texts(lines []admin.LogLine) []string {
-	out := make([]string, len(lines))
-	for i, line := range lines {
-		out[i] = line.Text
+// logged are the lines of a query.
+func (r *running) logged(t *testing.T, query string) []admin.LogLine {
+	t.Helper()
+	status, text := r.call(t, "GET", "/api/v1/logs?"+query, nil, "")
+	var out struct{ Lines []admin.LogLine }
+	if err := json.Unmarshal([]byte(text), &out); err != nil || status != 200 {
+		t.Fatalf("logs?%s: %d %s", query, status, text)
+	}
+	return out.Lines
+}
+
+func textsOf(lines []admin.LogLine) (out []string) {
+	for _, l := range lines {
+		out = append(out, l.Text)
 	}
 	return out
 }
 
-// TestLogsKeepTheLast fills the log twice over: by lines, and by bytes.
-func TestLogsKeepTheLast(t *testing.T) {
-	var l server.Logs
-	for i := range 2*server.KeptLines + 7 {
-		l.Add("default", admin.LogLine{Level: "info", Text: fmt.Sprint(i)})
+// TestLogs has a function print, and a flow give up a message, and finds the
+// lines by what is in them, before and after a restart.
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	needPython(t)
+	cfg := config(t)
+	cfg.Dev = false
+	r := start(t, cfg)
+	adminKey, standard := r.Keys()[0], r.Keys()[1]
+	r.key = adminKey
+	for _, name := range []string{"default/mine", "team/spy"} {
+		code := archive(t, file("main.py", "def handler(event):\n    print('of "+name+"', event)\n    assert event != 'bad'\n"))
+		if status, out := r.ask(t, "PUT", "/api/v1/functions/"+name, map[string]any{"definition": map[string]any{"runtime": "python"}, "archive": code}); status != 200 {
+			t.Fatalf("deploy: %d %+v", status, out.Error)
+		}
 	}
-	last := 2*server.KeptLines + 6
-	want := []string{fmt.Sprint(last - 2), fmt.Sprint(last - 1), fmt.Sprint(last)}
-	if got := texts(l.Tail(t.Context(), admin.LogQuery{Tail: 3})); !cmp.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+	invoke := func(name, payload string) string {
+		req, err := http.NewRequestWithContext(t.Context(), "POST", r.URL()+"/api/v1/functions/"+name+"/invoke", strings.NewReader(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+r.key.Token)
+		resp, err := r.http.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != 204 {
+			t.Fatalf("invoke: %d", resp.StatusCode)
+		}
+		return resp.Header.Get("Runnel-Invocation")
 	}
-	if lines, _ := l.Held(); lines != server.KeptLines {
-		t.Errorf("got %d lines, want %d", lines, server.KeptLines)
+	first, second := invoke("default/mine", "1"), invoke("default/mine", "2")
+	invoke("team/spy", "3")
+	for _, queue := range []string{"in", "dead"} {
+		if status, out := r.ask(t, "PUT", "/api/v1/queues/"+queue, map[string]any{}); status != 200 {
+			t.Fatalf("put a queue: %d %+v", status, out.Error)
+		}
 	}
-	large := strings.Repeat("x", 1<<20) // is cut
-	for range 2 * server.KeptBytes >> 16 {
-		l.Add("default", admin.LogLine{Level: "info", Text: large})
+	flow := map[string]any{"from": "queue:in", "call": "mine", "dead_letter": "queue:dead", "retry": map[string]any{"max_attempts": 1}}
+	if status, out := r.ask(t, "PUT", "/api/v1/flows/f", flow); status != 200 {
+		t.Fatalf("put a flow: %d %+v", status, out.Error)
 	}
-	lines, bytes := l.Held()
-	if bytes > server.KeptBytes || lines < server.KeptBytes>>17 {
-		t.Errorf("got %d lines of %d bytes, want at most %d bytes", lines, bytes, server.KeptBytes)
+	if status, out := r.ask(t, "POST", "/api/v1/queues/in/messages", map[string]any{"messages": []any{map[string]any{"body": `"bad"`}}}); status != 200 {
+		t.Fatalf("send: %d %+v", status, out.Error)
 	}
-	if got := l.Tail(t.Context(), admin.LogQuery{Tail: 1})[0].Text; len(got) > 66<<10 || !strings.HasSuffix(got, " [cut]") {
-		t.Errorf("got a line of %d bytes, want it cut", len(got))
-	}
-}
+	a := &app{t: t, running: r}
+	var failed []admin.LogLine
+	a.until("the flow tells of the message", func() bool {
+		failed = r.logged(t, "flow=f&level=warn&text=dead")
+		return len(failed) > 0
+	})
 
-func TestLogsOfAQuery(t *testing.T) {
-	var l server.Logs
-	l.Add("a", admin.LogLine{Level: "info", Function: "a/f", Text: "1"})
-	l.Add("b", admin.LogLine{Level: "warn", Function: "b/f", Flow: "x", Text: "2"})
-	l.Add("a", admin.LogLine{Level: "error", Function: "b/f", Flow: "x", Text: "3"})
-	for _, test := range []struct {
-		query admin.LogQuery
-		want  []string
-	}{
-		{admin.LogQuery{}, []string{"1", "2", "3"}},
-		{admin.LogQuery{Account: "a"}, []string{"1", "3"}},
-		{admin.LogQuery{Account: "b"}, []string{"2"}},
-		{admin.LogQuery{Account: "a", Function: "b/f"}, []string{"3"}},
-		{admin.LogQuery{Flow: "x"}, []string{"2", "3"}},
-		{admin.LogQuery{Level: slog.LevelError}, []string{"3"}},
-		{admin.LogQuery{Account: "c"}, []string{}},
+	look := func() {
+		t.Helper()
+		r.key = adminKey
+		for query, want := range map[string][]string{
+			"function=mine&invocation=" + first:                             {"of default/mine 1"},
+			"invocation=" + second:                                          {"of default/mine 2"},
+			"text=of+team&function=team/spy":                                {"of team/spy 3"},
+			"function=mine&flow=f&level=info&text=of+":                      {"of default/mine bad"},
+			"message=" + url.QueryEscape(failed[0].Message) + "&level=warn": textsOf(failed),
+			"function=mine&text=of+&until=1h":                               nil,
+			"function=mine&text=of+&since=1h&limit=1":                       {"of default/mine bad"},
+			"function=mine&text=of+&worker=nobody":                          nil,
+		} {
+			if diff := cmp.Diff(want, textsOf(r.logged(t, query))); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", query, diff)
+			}
+		}
+		line := r.logged(t, "invocation="+first)[0]
+		if got := r.logged(t, "text=of+&function=mine&version="+line.Version[:8]); len(got) != 3 {
+			t.Errorf("of the version are %q", textsOf(got))
+		}
+		r.key = standard
+		for _, query := range []string{"", "function=team/spy", "text=spy"} {
+			if got := textsOf(r.logged(t, query)); strings.Contains(strings.Join(got, "\n"), "team/spy") {
+				t.Errorf("another account sees %q", got)
+			}
+		}
+		r.key = adminKey
+	}
+	look()
+	known := r.logged(t, "function=mine&limit=1")[0]
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, server.Config{Dir: cfg.Dir, Addr: cfg.Addr, Log: cfg.Log})
+	look()
+
+	// A client of before goes on where it was.
+	invoke("default/mine", "4")
+	req, err := http.NewRequestWithContext(t.Context(), "GET", r.URL()+"/api/v1/logs?follow=true&function=mine&text=of+", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+r.key.Token)
+	req.Header.Set("Last-Event-ID", known.ID)
+	resp, err := r.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var data string
+	for buf := make([]byte, 4096); !strings.Contains(data, "mine 4"); {
+		n, err := resp.Body.Read(buf)
+		if data += string(buf[:n]); err != nil {
+			t.Fatalf("%v after %s", err, data)
+		}
+	}
+	if strings.Count(data, "event: log") != 1 {
+		t.Errorf("got %s, want the one line that is new", data)
+	}
+
+	_, metrics := r.call(t, "GET", "/metrics", nil, "")
+	for _, want := range []string{
+		`runnel_log_lines_total{function="default/mine"} `, `runnel_log_lines_dropped_total{function="default/mine"} 0`,
+		"runnel_log_disk_failing 0", "runnel_log_lines_unwritten_total 0", "runnel_log_functions_left_out 0",
 	} {
-		test.query.Tail = 10
-		if got := texts(l.Tail(t.Context(), test.query)); !cmp.Equal(got, test.want) {
-			t.Errorf("%+v: got %v, want %v", test.query, got, test.want)
+		if !strings.Contains(metrics, want) {
+			t.Errorf("/metrics has no %s", want)
 		}
+	}
+	if strings.Contains(metrics, "runnel_log_disk_bytes 0") {
+		t.Error("nothing is on disk")
 	}
 }
 
-// TestLogsFollow adds lines while somebody follows: each comes once, in order.
-func TestLogsFollow(t *testing.T) {
-	var l server.Logs
-	const past, all = 500, 5000
-	for i := range past {
-		l.Add("default", admin.LogLine{Level: "info", Text: fmt.Sprint(i)})
-	}
-	var got []string
-	done := errors.New("enough")
-	ended := make(chan error, 1)
-	first := make(chan struct{})
-	go func() {
-		ended <- l.Follow(t.Context(), admin.LogQuery{Tail: 100}, func(line admin.LogLine) error {
-			if got = append(got, line.Text); len(got) == 1 {
-				close(first)
-			}
-			if line.Text == fmt.Sprint(all-1) {
-				return done
-			}
-			return nil
-		})
-	}()
-	<-first
-	for i := past; i < all; i++ {
-		l.Add("default", admin.LogLine{Level: "info", Text: fmt.Sprint(i)})
-	}
-	if err := <-ended; !errors.Is(err, done) {
-		t.Fatal(err)
-	}
-	for i, text := range got {
-		if want := fmt.Sprint(past - 100 + i); text != want {
-			t.Fatalf("line %d: got %s, want %s", i, text, want)
-		}
-	}
-	if want := all - past + 100; len(got) != want {
-		t.Errorf("got %d lines, want %d", len(got), want)
-	}
-}
-
-// TestLogsTellTheSlow has a follower stand still while more lines come than are
-// kept: he is told how many he wanted and missed.
-func TestLogsTellTheSlow(t *testing.T) {
-	var l server.Logs
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	standing, move := make(chan struct{}), make(chan struct{})
-	var got []string
-	ended := make(chan error, 1)
-	go func() {
-		ended <- l.Follow(ctx, admin.LogQuery{Function: "a/f"}, func(line admin.LogLine) error {
-			got = append(got, line.Text)
-			if len(got) == 1 {
-				close(standing)
-				<-move
-			}
-			if line.Text == "last" {
-				cancel()
-			}
-			return nil
-		})
-	}()
-	// He is not there at once: lines come until he stands.
-	for stands := false; !stands; {
-		l.Add("a", admin.LogLine{Level: "info", Function: "a/f", Text: "first"})
-		select {
-		case <-standing:
-			stands = true
-		default:
-		}
-	}
-	// What he may have taken already together with the first, and what not,
-	// depends on when he came: both are counted.
-	for range server.KeptLines {
-		l.Add("a", admin.LogLine{Level: "info", Function: "a/f", Text: "wanted"})
-		l.Add("a", admin.LogLine{Level: "info", Function: "a/g", Text: "other"})
-	}
-	l.Add("a", admin.LogLine{Level: "info", Function: "a/f", Text: "last"})
-	close(move)
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
-	var missed, wanted int
-	for _, text := range got {
-		if text == "wanted" {
-			wanted++
-		}
-		if n, err := fmt.Sscanf(text, "%d lines are left out", &missed); err == nil && n == 1 {
-			continue
-		}
-	}
-	// Half of the lines that are kept are his; firsts may be among the missed.
-	if missed < server.KeptLines/2 || wanted < server.KeptLines/2-1 || missed+wanted < server.KeptLines || got[len(got)-1] != "last" {
-		t.Errorf("missed %d and got %d of %d, the last is %s", missed, wanted, server.KeptLines, got[len(got)-1])
+// TestLogSettings are refused where nothing could be kept.
+func TestLogSettings(t *testing.T) {
+	cfg := config(t)
+	cfg.LogBytes, cfg.LogAge = 1000, 1
+	err := cfg.Validate()
+	if err == nil || !strings.Contains(err.Error(), "log_bytes: 1000 is too little: want at least 1MiB") || !strings.Contains(err.Error(), "log_age: 1ns is too short") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -134,6 +134,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	describeFlows(ch)
+	describeLogs(ch)
 	for _, m := range storeMetrics {
 		ch <- m.desc
 	}
@@ -169,6 +170,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	c.collectFlows(ch, send)
+	c.collectLogs(send)
 	st := c.server.store.Stats()
 	for _, m := range storeMetrics {
 		send(m.desc, m.kind, m.value(st))

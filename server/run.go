@@ -69,6 +69,8 @@ func (s *Server) run(ctx context.Context) error {
 		return s.drain(context.WithoutCancel(ctx))
 	})
 	err := g.Wait()
+	// While the directory is still locked.
+	s.logs.Close()
 	return errors.Join(err, s.close())
 }
 
@@ -79,6 +81,7 @@ func (s *Server) killWorkers(ctx context.Context) {
 	go func() {
 		defer close(killed)
 		_ = s.functions.kill(ctx) // the store's failure is told
+		s.logs.Close()
 	}()
 	timeout := time.NewTimer(cutTimeout)
 	defer timeout.Stop()

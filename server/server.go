@@ -66,7 +66,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log, logs: new(logs),
+		cfg: cfg, log: cfg.Log,
 		failed: make(chan error, 1), stopping: make(chan struct{}), reloads: make(chan struct{}, 1),
 	}
 	s.reloads <- struct{}{}
@@ -126,6 +126,12 @@ func (s *Server) open() (err error) {
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
 		return err
 	}
+	s.logs = openLogs(&s.cfg)
+	defer func() {
+		if err != nil {
+			s.logs.Close()
+		}
+	}()
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
 	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs); err != nil {

@@ -68,4 +68,4 @@ func applyFile(cmd *cobra.Command, path string) (map[string]spec.Entry, error) {
 }
 
 // examples of values, by the type of their flag.
-var examples = map[string]string{"duration": ", for example 30s", "bool": ": true or false"}
+var examples = map[string]string{"duration": ", for example 30s", "bool": ": true or false", "size": ", for example 64MiB"}

@@ -27,7 +27,7 @@ func logged(second int, text string) string {
 
 func TestLogs(t *testing.T) {
 	by := resources()
-	by["GET /api/v1/logs?function=default%2Fresize&level=warn&tail=2"] = `{"lines": [` + logged(1, "one\u001b[31m\nmore") + `, {"time":"2026-01-02T03:04:02Z","level":"error","text":"two"}]}`
+	by["GET /api/v1/logs?function=default%2Fresize&level=warn&limit=2"] = `{"lines": [` + logged(1, "one\u001b[31m\nmore") + `, {"time":"2026-01-02T03:04:02Z","level":"error","text":"two"}], "next": "17"}`
 	startAPI(t, by)
 	at := localTime(t, "2026-01-02T03:04:01Z")
 	want := []string{
@@ -41,10 +41,38 @@ func TestLogs(t *testing.T) {
 	if got := mustRun(t, "", append(args, "-o", "json")...).lines(); len(got) != 2 || !strings.HasPrefix(got[1], `{"time":`) {
 		t.Errorf("as JSON: %q", got)
 	}
-	for _, args := range []string{"logs --tail 1001", "logs --tail -1", "logs --level loud", "logs -o yaml"} {
-		if got, _ := status(t, strings.Fields(args)...); got != exitUsage {
-			t.Errorf("runnel %s: status %d", args, got)
+	for args, want := range map[string]string{
+		"-n 100001":         "--tail is a number from 0 to 100000",
+		"-f -n 1001":        "--tail is a number from 0 to 1000",
+		"-n -1":             "--tail is a number from 0 to 100000",
+		"--level loud":      `--level is debug, info, warn or error, not "loud"`,
+		"-o yaml":           "yaml",
+		"-f --until 1m":     "leave it out, or -f",
+		"--since yesterday": "--since yesterday: want a time as in 2026-01-02T15:04:05Z, or how long ago as in 15m or 7d",
+		"--until -1m":       "--until -1m: want a time",
+		"--invocation=":     "--invocation is empty",
+		"a --function b":    "given twice",
+		"@v1":               "want NAME, or NAME@VERSION",
+		"resize@":           "want NAME, or NAME@VERSION",
+	} {
+		if got, line := status(t, append([]string{"logs"}, strings.Fields(args)...)...); got != exitUsage || !strings.Contains(line, want) {
+			t.Errorf("runnel logs %s: status %d, %s", args, got, line)
 		}
+	}
+}
+
+// TestLogsQuery gives each flag, and prints more than one page, the oldest
+// first.
+func TestLogsQuery(t *testing.T) {
+	by := resources()
+	by["GET /api/v1/logs?flow=x&function=default%2Fresize&invocation=i&level=info&limit=1000&message=m&since=15m&text=a+b&until=2026-01-02T03%3A04%3A05Z&version=0ab&worker=w1"] = `{"lines": [` + logged(2, "two") + `,` + logged(3, "three") + `], "next": "17"}`
+	by["GET /api/v1/logs?cursor=17&flow=x&function=default%2Fresize&invocation=i&level=info&limit=1000&message=m&since=15m&text=a+b&until=2026-01-02T03%3A04%3A05Z&version=0ab&worker=w1"] = `{"lines": [], "next": "9"}`
+	by["GET /api/v1/logs?cursor=9&flow=x&function=default%2Fresize&invocation=i&level=info&limit=1000&message=m&since=15m&text=a+b&until=2026-01-02T03%3A04%3A05Z&version=0ab&worker=w1"] = `{"lines": [` + logged(1, "one") + `]}`
+	startAPI(t, by)
+	got := mustRun(t, "", "logs", "resize@0ab", "-n", "1500", "--flow", "x", "--invocation", "i", "--level", "info", "--message", "m", "--worker", "w1",
+		"--since", "15m", "--until", "2026-01-02T03:04:05Z", "--grep", "a b", "--json").lines()
+	if diff := cmp.Diff([]string{logged(1, "one"), logged(2, "two"), logged(3, "three")}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -60,15 +88,16 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// TestFollow loses the connection twice: the lines are printed once each, in
-// order, and the end is the interrupt's.
+// TestFollow loses the connection twice: it goes on after the line that it
+// printed last, and the end is the interrupt's.
 func TestFollow(t *testing.T) {
 	streams := []string{
-		"event: log\ndata: " + logged(1, "one") + "\n\nevent: log\ndata: " + logged(2, "two") + "\n\n: alive\n\n",
+		": runnel logs\n\n", // none is there yet
+		"id: 7\nevent: log\ndata: " + logged(1, "one") + "\n\nid: 8\nevent: log\ndata: " + logged(2, "two") + "\n\n: alive\n\n",
 		"status 503",
-		// Of the same time as the last one: one was printed, one is new.
-		"event: log\ndata: " + logged(1, "one") + "\n\nevent: log\ndata: " + logged(2, "two") + "\n\nevent: log\ndata: " + logged(2, "two again") + "\n\nevent: other\ndata: {}\n\n",
-		"event: log\ndata: " + logged(2, "two again") + "\n\nevent: log\ndata: " + logged(3, "three") + "\n\n",
+		// A notice has no id.
+		"id: 9\nevent: log\ndata: " + logged(2, "two again") + "\n\nevent: log\ndata: " + logged(2, "notice") + "\n\nevent: other\ndata: {}\n\n",
+		"id: 10\nevent: log\ndata: " + logged(3, "three") + "\n\n",
 	}
 	var queries []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +122,7 @@ func TestFollow(t *testing.T) {
 		}
 	}}
 	var errOut bytes.Buffer
-	l := logReader{client: clientOf(s.URL), follow: true, retry: time.Millisecond, query: url.Values{"tail": {"7"}}, out: out, errOut: &errOut}
+	l := logReader{client: clientOf(s.URL), follow: true, retry: time.Millisecond, tail: 7, query: url.Values{"since": {"1m"}}, out: out, errOut: &errOut}
 	if err := l.run(ctx); !errors.Is(err, context.Canceled) {
 		t.Fatalf("run = %v, want that it was interrupted", err)
 	}
@@ -101,10 +130,13 @@ func TestFollow(t *testing.T) {
 	for line := range strings.Lines(out.text.String()) {
 		got = append(got, strings.TrimSpace(line[strings.LastIndex(line, "]")+1:]))
 	}
-	if diff := cmp.Diff([]string{"one", "two", "two again", "three"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"one", "two", "two again", "notice", "three"}, got); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"follow=true&tail=7", "follow=true&tail=1000", "follow=true&tail=1000", "follow=true&tail=1000"}, queries); diff != "" {
+	if diff := cmp.Diff([]string{
+		"follow=true&since=1m&tail=7", "follow=true&since=1m&tail=1000",
+		"after=8&follow=true&tail=1000", "after=8&follow=true&tail=1000", "after=9&follow=true&tail=1000",
+	}, queries); diff != "" {
 		t.Errorf("queries (-want +got):\n%s", diff)
 	}
 	if !strings.Contains(errOut.String(), "is lost") {
@@ -131,11 +163,11 @@ func TestFollowRefused(t *testing.T) {
 func TestReadEvents(t *testing.T) {
 	var got []string
 	in := ": comment\n\nevent: log\ndata: a\ndata: b\nid: 7\n\ndata:c\r\n\r\nevent: log\n\ndata: cut off"
-	err := readEvents(strings.NewReader(in), func(event, data string) error {
-		got = append(got, event+"="+data)
+	err := readEvents(strings.NewReader(in), func(event, id, data string) error {
+		got = append(got, event+id+"="+data)
 		return nil
 	})
-	if diff := cmp.Diff([]string{"log=a\nb", "=c"}, got); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{"log7=a\nb", "=c"}, got); diff != "" || err != nil {
 		t.Errorf("events (-want +got), %v:\n%s", err, diff)
 	}
 }

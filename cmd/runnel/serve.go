@@ -73,9 +73,31 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir,
 	f.StringVar(&cfg.Region, "region", "us-east-1", "region in the ARNs of queues; requests for any region are taken")
 	f.IntVar(&cfg.SessionLimit, "session-limit", 80, "how many calls an account may have under way, of all its flows and requests")
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long requests under way may take at the end")
+	cfg.LogBytes = 256 << 20
+	f.Var((*sizeFlag)(&cfg.LogBytes), "log-bytes", "how much of the disk the lines that functions print may take")
+	f.DurationVar(&cfg.LogAge, "log-age", 7*24*time.Hour, "how long they are kept")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&logs.format, "log-format", logFormat, "plain (for people), text or json")
 }
+
+// sizeFlag is a flag that is a number of bytes, written as in a file.
+type sizeFlag runnel.Size
+
+// String returns the size as in 64MiB.
+func (s *sizeFlag) String() string { return runnel.Size(*s).String() }
+
+// Set reads it.
+func (s *sizeFlag) Set(text string) error {
+	size, err := spec.ParseSize(text)
+	if err != nil {
+		return err
+	}
+	*s = sizeFlag(size)
+	return nil
+}
+
+// Type names the values in the help.
+func (s *sizeFlag) Type() string { return "size" }
 
 // serve runs a server until ctx ends. fromFile are the settings that are from
 // a file.

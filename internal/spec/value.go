@@ -51,6 +51,9 @@ var units = map[string]float64{
 	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
 }
 
+// ParseSize reads a size as a spec file has it, as in 64MiB.
+func ParseSize(text string) (runnel.Size, error) { return parseSize(text) }
+
 // parseSize reads 64MiB, 1GiB, 1.5MB, or plain bytes.
 func parseSize(text string) (runnel.Size, error) {
 	m := sizes.FindStringSubmatch(text)

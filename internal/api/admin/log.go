@@ -17,18 +17,20 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/auth"
 )
 
 // Logs is what functions printed and what happened to them, as far as it is
 // kept.
 type Logs interface {
-	// Tail returns the last lines that query wants, the oldest first.
-	Tail(ctx context.Context, query LogQuery) []LogLine
-	// Follow calls fn with the lines that Tail would return and then with
-	// each new one, with none left out between the two, until ctx ends or fn
-	// returns an error, which Follow returns. A slow fn holds up no function:
-	// lines are dropped rather.
+	// Search returns the last lines that query wants, the oldest first, as many
+	// as fit into one answer: it is bounded in time and in bytes.
+	Search(ctx context.Context, query LogQuery) (LogPage, error)
+	// Follow calls fn with the lines that Search would return, or with all after
+	// query.After, and then with each new one, with none left out between the
+	// two, until ctx ends or fn returns an error, which Follow returns. A slow fn
+	// holds up no function: lines are dropped rather.
 	Follow(ctx context.Context, query LogQuery, fn func(LogLine) error) error
 }
 
@@ -36,12 +38,29 @@ type Logs interface {
 type LogQuery struct {
 	// Account is whose functions and flows.
 	Account string
-	// Function is OWNER/NAME, Flow the name of a flow.
-	Function, Flow string
+	// Function is OWNER/NAME, Version the beginning of a version, and the
+	// others are whole.
+	Function, Version, Worker, Invocation, Flow, Message string
 	// Level is the lowest that is wanted.
 	Level slog.Level
-	// Tail is how many of the lines that are kept, 0 to 1000.
-	Tail int
+	// Since is the first time that is wanted, Until the first after it that is
+	// not.
+	Since, Until time.Time
+	// Text is a part of the text.
+	Text string
+	// Limit is how many of the last lines, 0 to 1000.
+	Limit int
+	// Before wants lines before that of this id only; 0: all.
+	Before uint64
+	// After, for Follow, is the id of the last line that is known; 0: none is.
+	After uint64
+}
+
+// LogPage is some lines, the oldest first. Next is the Before of the page before
+// them, 0 if there is none.
+type LogPage struct {
+	Lines []LogLine
+	Next  uint64
 }
 
 // LogLine is one line of a log.
@@ -55,11 +74,13 @@ type LogLine struct {
 	Flow       string    `json:"flow,omitempty"`
 	Message    string    `json:"message,omitempty" doc:"The id of the message that the call was for."`
 	Text       string    `json:"text"`
+	ID         string    `json:"id,omitempty" doc:"A number that grows from line to line, across restarts too. A notice in a stream has none."`
 }
 
 const (
 	defaultTail = 100
 	maxTail     = 1000
+	maxLogText  = 1000 // bytes of a text that is searched for
 	mediaEvents = "text/event-stream"
 )
 
@@ -104,37 +125,158 @@ func (level) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Enum: levelWords, Default: "info"}
 }
 
+// lines is the parameter limit; nil where nothing is said.
+type lines struct{ n *int }
+
+// UnmarshalText reads a number of lines.
+func (l *lines) UnmarshalText(text []byte) error {
+	n, err := strconv.Atoi(string(text))
+	if err != nil || n < 1 || n > maxTail {
+		return fmt.Errorf("want a number from 1 to %d", maxTail)
+	}
+	l.n = &n
+	return nil
+}
+
+// Schema describes the parameter.
+func (lines) Schema(huma.Registry) *huma.Schema {
+	least, most := 1.0, float64(maxTail)
+	return &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most, Default: defaultTail}
+}
+
+// moment is a parameter that is a time, or how long ago it was.
+type moment struct {
+	time time.Time
+	ago  time.Duration
+	set  bool
+}
+
+// UnmarshalText reads either.
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	m.set = true
+	if m.time, err = time.Parse(time.RFC3339Nano, string(text)); err == nil {
+		return nil
+	}
+	var ago Duration
+	if err := ago.UnmarshalText(text); err != nil || ago < 0 {
+		return errors.New("want a time as in 2026-01-02T15:04:05Z, or how long ago as in 15m or 7d")
+	}
+	m.ago = time.Duration(ago)
+	return nil
+}
+
+// at is the time that is meant; none is the zero time.
+func (m moment) at(now time.Time) time.Time {
+	if m.set && m.time.IsZero() {
+		return now.Add(-m.ago)
+	}
+	return m.time
+}
+
+// Schema describes the parameter.
+func (moment) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Examples: []any{"15m"}}
+}
+
+// place is the id of a line, or a cursor, which is the same to us. To clients
+// it is text that they were given.
+type place struct{ id uint64 }
+
+// UnmarshalText reads one.
+func (p *place) UnmarshalText(text []byte) error {
+	n, err := strconv.ParseUint(string(text), 10, 64)
+	if err != nil || n == 0 {
+		return errors.New("is not one that was answered here")
+	}
+	p.id = n
+	return nil
+}
+
+// Schema describes the parameter.
+func (place) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeString} }
+
 type logsInput struct {
-	Function string `query:"function" doc:"Only lines of this function, OWNER/NAME, or NAME in the caller's account."`
-	Flow     string `query:"flow" doc:"Only lines of calls of this flow."`
-	Level    level  `query:"level" doc:"The lowest level."`
-	Tail     tail   `query:"tail" doc:"How many of the lines that are kept."`
-	Follow   bool   `query:"follow" doc:"Go on with each new line, as server-sent events. Accept: text/event-stream says the same."`
-	Accept   string `header:"Accept" hidden:"true"`
+	Function   string `query:"function" doc:"Only lines of this function, OWNER/NAME, or NAME in the caller's account."`
+	Version    string `query:"version" doc:"Only lines of versions that begin so."`
+	Invocation string `query:"invocation" doc:"Only lines of this call."`
+	Flow       string `query:"flow" doc:"Only lines of calls of this flow."`
+	Message    string `query:"message" doc:"Only lines about the message with this id."`
+	Worker     string `query:"worker" doc:"Only lines of this process."`
+	Level      level  `query:"level" doc:"The lowest level."`
+	Since      moment `query:"since" doc:"Only lines from this time on: RFC 3339, or how long ago."`
+	Until      moment `query:"until" doc:"Only lines before this time: RFC 3339, or how long ago. Not with follow."`
+	Text       string `query:"text" doc:"Only lines with this text in theirs. Case counts."`
+	Limit      lines  `query:"limit" doc:"How many lines, the last ones. An answer may have fewer and a next: it ends after 2 s, or 4 MiB of text."`
+	Tail       tail   `query:"tail" doc:"The same as limit, and 0 to follow without any that are past."`
+	Cursor     place  `query:"cursor" doc:"The next of an answer: the lines before those. Not with follow."`
+	Follow     bool   `query:"follow" doc:"Go on with each new line, as server-sent events. Accept: text/event-stream says the same."`
+	After      place  `query:"after" doc:"With follow: begin after the line with this id. Last-Event-ID says the same."`
+	LastEvent  place  `header:"Last-Event-ID" doc:"What an event source sends when it connects again."`
+	Accept     string `header:"Accept" hidden:"true"`
 }
 
 // logLines is what logs answers without follow.
 type logLines struct {
-	Lines []LogLine `json:"lines"`
+	Lines []LogLine `json:"lines" doc:"The oldest first."`
+	Next  string    `json:"next,omitempty" doc:"The cursor of the lines before these. Missing: there are none."`
+}
+
+// query is what is asked for, or what is wrong with it.
+func (in *logsInput) query(caller auth.Caller, follow bool, now time.Time) (LogQuery, error) {
+	refused := func(format string, args ...any) (LogQuery, error) {
+		return LogQuery{}, runnel.Errorf(runnel.CodeInvalid, format, args...)
+	}
+	q := LogQuery{
+		Account: owned(caller), Function: in.Function, Version: in.Version, Worker: in.Worker, Invocation: in.Invocation,
+		Flow: in.Flow, Message: in.Message, Level: in.Level.Level, Since: in.Since.at(now), Until: in.Until.at(now), Text: in.Text,
+		Limit: defaultTail, Before: in.Cursor.id, After: max(in.After.id, in.LastEvent.id),
+	}
+	switch {
+	case in.Limit.n != nil && in.Tail.n != nil:
+		return refused("limit and tail are the same: leave one out")
+	case in.Limit.n != nil:
+		q.Limit = *in.Limit.n
+	case in.Tail.n != nil:
+		q.Limit = *in.Tail.n
+	}
+	if q.Function != "" && !strings.Contains(q.Function, "/") {
+		q.Function = caller.Account + "/" + q.Function
+	}
+	switch {
+	case len(q.Text) > maxLogText:
+		return refused("text has %d bytes: at most %d are searched for", len(q.Text), maxLogText)
+	case follow && (in.Until.set || in.Cursor.id > 0):
+		return refused("until and cursor are about what is past: leave them out to follow")
+	case !follow && q.After > 0:
+		return refused("after is for follow: since and cursor are for what is past")
+	case !q.Until.IsZero() && q.Since.After(q.Until):
+		return refused("since is after until: nothing is between them")
+	}
+	return q, nil
 }
 
 func (d *Door) logs(ctx context.Context, caller auth.Caller, in *logsInput) (*huma.StreamResponse, error) {
 	if d.Logs == nil {
 		return nil, unsupported("logs")
 	}
-	query := LogQuery{Account: owned(caller), Function: in.Function, Flow: in.Flow, Level: in.Level.Level, Tail: defaultTail}
-	if in.Tail.n != nil {
-		query.Tail = *in.Tail.n
+	follow := in.Follow || strings.Contains(in.Accept, mediaEvents)
+	query, err := in.query(caller, follow, time.Now())
+	if err != nil {
+		return nil, err
 	}
-	if query.Function != "" && !strings.Contains(query.Function, "/") {
-		query.Function = caller.Account + "/" + query.Function
-	}
-	if !in.Follow && !strings.Contains(in.Accept, mediaEvents) {
-		lines := filled(d.Logs.Tail(ctx, query))
+	if !follow {
+		page, err := d.Logs.Search(ctx, query)
+		if err != nil {
+			return nil, fmt.Errorf("search logs: %w", err)
+		}
+		out := logLines{Lines: filled(page.Lines)}
+		if page.Next > 0 {
+			out.Next = strconv.FormatUint(page.Next, 10)
+		}
 		return &huma.StreamResponse{Body: func(ctx huma.Context) {
 			_, w := humago.Unwrap(ctx)
 			// Lines can always be encoded.
-			_ = writeJSON(w, http.StatusOK, logLines{lines})
+			_ = writeJSON(w, http.StatusOK, out)
 		}}, nil
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
@@ -176,7 +318,11 @@ func (d *Door) follow(ctx context.Context, w http.ResponseWriter, query LogQuery
 		if err != nil {
 			return fmt.Errorf("encode a line: %w", err)
 		}
-		return events.write("event: log\ndata: " + string(text) + "\n\n")
+		id := ""
+		if line.ID != "" {
+			id = "id: " + line.ID + "\n"
+		}
+		return events.write(id + "event: log\ndata: " + string(text) + "\n\n")
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errGone) {
 		d.Log.Error("stream of logs ended", "err", err)

@@ -369,10 +369,15 @@ func (applier) Apply(_ context.Context, caller auth.Caller, spec admin.Spec) ([]
 type logs struct {
 	lines     chan admin.LogLine
 	following chan admin.LogQuery
+	searched  chan admin.LogQuery // may be nil
 	left      chan struct{}
 }
 
-func (l *logs) Tail(_ context.Context, q admin.LogQuery) []admin.LogLine {
+func (l *logs) Search(_ context.Context, q admin.LogQuery) (admin.LogPage, error) {
+	select {
+	case l.searched <- q:
+	default: // nobody asks
+	}
 	all := []admin.LogLine{
 		{Time: time.Unix(1, 0).UTC(), Level: "debug", Function: "default/resize", Text: "started"},
 		{Time: time.Unix(2, 0).UTC(), Level: "info", Function: "default/resize", Flow: "resize-images", Text: "a\nb"},
@@ -380,12 +385,20 @@ func (l *logs) Tail(_ context.Context, q admin.LogQuery) []admin.LogLine {
 	if q.Level > slog.LevelDebug {
 		all = all[1:]
 	}
-	return all[max(0, len(all)-q.Tail):]
+	page := admin.LogPage{Lines: all[max(0, len(all)-q.Limit):]}
+	if len(page.Lines) < len(all) {
+		page.Next = 17
+	}
+	return page, nil
 }
 
 func (l *logs) Follow(ctx context.Context, q admin.LogQuery, fn func(admin.LogLine) error) error {
 	defer close(l.left)
-	for _, line := range l.Tail(ctx, q) {
+	page, err := l.Search(ctx, q)
+	if err != nil {
+		return err
+	}
+	for _, line := range page.Lines {
 		if err := fn(line); err != nil {
 			return err
 		}
