@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/spec"
 )
 
 // The waits between two tries to reach a server whose stream has ended: the
@@ -146,15 +147,8 @@ func isMoment(text string) bool {
 	if _, err := time.Parse(time.RFC3339Nano, text); err == nil {
 		return true
 	}
-	days, rest, ok := strings.Cut(text, "d")
-	if ok {
-		if _, err := strconv.ParseUint(days, 10, 16); err != nil {
-			return false
-		}
-		text = rest
-	}
-	ago, err := time.ParseDuration(text)
-	return ok && text == "" || err == nil && ago >= 0
+	ago, err := spec.ParseDuration(text)
+	return err == nil && ago >= 0
 }
 
 // values is the query of the command line.

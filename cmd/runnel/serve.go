@@ -75,7 +75,8 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir,
 	f.DurationVar(&cfg.DrainTimeout, "drain-timeout", 10*time.Second, "how long requests under way may take at the end")
 	cfg.LogBytes = 256 << 20
 	f.Var((*sizeFlag)(&cfg.LogBytes), "log-bytes", "how much of the disk the lines that functions print may take")
-	f.DurationVar(&cfg.LogAge, "log-age", 7*24*time.Hour, "how long they are kept")
+	cfg.LogAge = 7 * 24 * time.Hour
+	f.Var((*ageFlag)(&cfg.LogAge), "log-age", "how long they are kept")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&logs.format, "log-format", logFormat, "plain (for people), text or json")
 }
@@ -98,6 +99,30 @@ func (s *sizeFlag) Set(text string) error {
 
 // Type names the values in the help.
 func (s *sizeFlag) Type() string { return "size" }
+
+// ageFlag is a flag that is a duration, with days as in a file.
+type ageFlag time.Duration
+
+// String returns the duration as in 7d.
+func (a *ageFlag) String() string {
+	if d := time.Duration(*a); d%(24*time.Hour) != 0 || d == 0 {
+		return d.String()
+	}
+	return fmt.Sprintf("%dd", time.Duration(*a)/(24*time.Hour))
+}
+
+// Set reads it.
+func (a *ageFlag) Set(text string) error {
+	d, err := spec.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	*a = ageFlag(d)
+	return nil
+}
+
+// Type names the values in the help.
+func (a *ageFlag) Type() string { return "duration" }
 
 // serve runs a server until ctx ends. fromFile are the settings that are from
 // a file.

@@ -20,7 +20,7 @@ const (
 type follower struct {
 	query  *Query
 	next   uint64        // the id of the line that he reads next
-	missed int           // wanted lines that are gone
+	missed uint64        // wanted lines that are gone
 	more   chan struct{} // capacity 1: there are new lines; never closed
 }
 
@@ -62,6 +62,9 @@ func (j *Journal) Follow(ctx context.Context, q Query, after uint64, fn func(Lin
 		if err != nil {
 			return untilEnd(ctx, err)
 		}
+		if p.lost > 0 {
+			p.lines = append([]*Line{j.leftOut("%d lines of all functions are left out here: they came faster than they were written", p.lost)}, p.lines...)
+		}
 		if err := give(p.lines); err != nil {
 			return err
 		}
@@ -92,6 +95,11 @@ func untilEnd(ctx context.Context, err error) error {
 	return err
 }
 
+// leftOut is a notice to one follower.
+func (j *Journal) leftOut(format string, n uint64) *Line {
+	return &Line{Time: j.opt.Now().UTC(), Level: slog.LevelWarn, Text: fmt.Sprintf(format, n)}
+}
+
 // join lets a follower read from memory, from an id on, if that is there.
 func (j *Journal) join(f *follower, next uint64) bool {
 	j.mu.Lock()
@@ -116,10 +124,7 @@ func (j *Journal) read(f *follower) []*Line {
 	defer j.mu.Unlock()
 	var out []*Line
 	if f.missed > 0 {
-		out = append(out, &Line{
-			Time: j.opt.Now().UTC(), Level: slog.LevelWarn,
-			Text: fmt.Sprintf("%d lines are left out here: they came faster than they were read", f.missed),
-		})
+		out = append(out, j.leftOut("%d lines are left out here: they came faster than they were read", f.missed))
 		f.missed = 0
 	}
 	first := j.first()

@@ -32,6 +32,13 @@ const (
 
 func (l *Line) bytes() int { return len(l.Text) + lineOverhead }
 
+// gap are ids of lines that are neither in memory nor on disk: from from to
+// before to.
+type gap struct{ from, to uint64 }
+
+// maxGaps are remembered.
+const maxGaps = 64
+
 // Options configure a journal. The zero value is the default.
 type Options struct {
 	// Bytes is how much of the disk the lines may take. Default 256 MiB.
@@ -97,6 +104,7 @@ type Journal struct {
 	flight    []*Line    // what the writer has taken
 	lost      uint64     // lines that were gone from memory before they were written
 	unsaid    uint64     // of lost, those that no line tells of yet
+	gaps      []gap      // the last of lost
 	meters    map[source]*meter
 	silenced  []*meter // those that have dropped lines which no line tells of yet
 	followers map[*follower]struct{}

@@ -123,6 +123,9 @@ type pick struct {
 	bytes   int     // of text
 	full    bool    // what is farther than all lines is not wanted
 	cut     bool    // such were left out
+	// lost is how many lines, of all functions, could not be looked at: they
+	// were gone before they were written.
+	lost uint64
 	// rest is where the next page begins: going forward all below it, going
 	// backward all from it on were looked at. 0: all.
 	rest uint64
@@ -131,7 +134,7 @@ type pick struct {
 // pick looks for lines with ids from from to before to.
 func (j *Journal) pick(ctx context.Context, q *Query, from, to uint64, forward bool) (*pick, error) {
 	p := &pick{query: q, forward: forward}
-	memory, end := j.inMemory(from, to)
+	memory, gaps, end := j.inMemory(from, to)
 	if forward {
 		to = min(to, end) // what comes meanwhile is another page's
 	}
@@ -161,16 +164,23 @@ func (j *Journal) pick(ctx context.Context, q *Query, from, to uint64, forward b
 	if p.rest == 0 && forward {
 		p.rest = to
 	}
+	for _, g := range gaps {
+		if last, first := min(g.to, p.rest), max(g.from, from); forward && first < last {
+			p.lost += last - first
+		}
+	}
 	return p, nil
 }
 
 // inMemory returns the lines with ids from from to before to that are in
-// memory, and the id of the next line. They are those that were dropped from
-// memory while they are written, and then the others.
-func (j *Journal) inMemory(from, to uint64) (lines []*Line, end uint64) {
+// memory, the ids of those that are nowhere, and the id of the next line. They
+// are those that were dropped from memory while they are written, and then the
+// others.
+func (j *Journal) inMemory(from, to uint64) (lines []*Line, gaps []gap, end uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	first := j.first()
+	gaps = append(slices.Clone(j.gaps), gap{j.unwritten + uint64(len(j.flight)), first})
 	for _, l := range j.flight {
 		if l.ID < first && l.ID >= from && l.ID < to {
 			lines = append(lines, l)
@@ -182,7 +192,7 @@ func (j *Journal) inMemory(from, to uint64) (lines []*Line, end uint64) {
 			lines = append(lines, j.lines[at-first:last-first]...)
 		}
 	}
-	return lines, j.next
+	return lines, gaps, j.next
 }
 
 func (j *Journal) wanted(q *Query, lines []*Line) (out []*Line) {

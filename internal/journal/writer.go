@@ -1,6 +1,9 @@
 package journal
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// gather is how long the writer waits for more lines after the first.
@@ -84,6 +87,9 @@ func (j *Journal) take() []*Line {
 	if j.unwritten < first {
 		j.lost += first - j.unwritten
 		j.unsaid += first - j.unwritten
+		if j.gaps = append(j.gaps, gap{j.unwritten, first}); len(j.gaps) > maxGaps {
+			j.gaps = slices.Delete(j.gaps, 0, 1)
+		}
 		j.unwritten = first
 	}
 	rest := j.lines[j.unwritten-first:]

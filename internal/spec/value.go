@@ -51,6 +51,9 @@ var units = map[string]float64{
 	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
 }
 
+// ParseDuration reads a duration as a spec file has it, as in 1d12h.
+func ParseDuration(text string) (time.Duration, error) { return parseDuration(text) }
+
 // ParseSize reads a size as a spec file has it, as in 64MiB.
 func ParseSize(text string) (runnel.Size, error) { return parseSize(text) }
 
