@@ -20,9 +20,12 @@ const logsDir = "logs"
 // wants it.
 type logs struct{ *journal.Journal }
 
-// openLogs opens the logs of a data directory.
-func openLogs(cfg *Config) *logs {
-	return &logs{journal.Open(filepath.Join(cfg.Dir, logsDir), journal.Options{Bytes: int64(cfg.LogBytes), Age: cfg.LogAge, Log: cfg.Log})}
+// openLogs opens the logs of a data directory. They leave the reserve of the disk
+// to the store, which must write in order to make room.
+func openLogs(cfg *Config, room func() error) *logs {
+	return &logs{journal.Open(filepath.Join(cfg.Dir, logsDir), journal.Options{
+		Bytes: int64(cfg.LogBytes), Age: cfg.LogAge, Room: room, Log: cfg.Log,
+	})}
 }
 
 // add keeps a line of an account. It never blocks.

@@ -126,7 +126,7 @@ func (s *Server) open() (err error) {
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
 		return err
 	}
-	s.logs = openLogs(&s.cfg)
+	s.logs = openLogs(&s.cfg, s.store.Room)
 	defer func() {
 		if err != nil {
 			s.logs.Close()

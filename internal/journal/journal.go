@@ -52,6 +52,9 @@ type Options struct {
 	// workers together, and twice as much at once; for what is said about it,
 	// as much again. Default 2,000 and 4 MiB.
 	LinesPerSecond, BytesPerSecond int
+	// Room says why the disk should not be written now: what is left of it is
+	// for others. Default: it may always be.
+	Room func() error
 	// Log gets what an operator must know of. Default slog.Default.
 	Log *slog.Logger
 	// Now is the clock. Default time.Now.
@@ -76,6 +79,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.BytesPerSecond <= 0 {
 		o.BytesPerSecond = 4 << 20
+	}
+	if o.Room == nil {
+		o.Room = func() error { return nil }
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -421,6 +422,34 @@ func TestUnwritable(t *testing.T) {
 	})
 }
 
+// TestNoRoom: while the disk is for others lines are in memory only.
+func TestNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		full.Store(true)
+		log := new(buffer)
+		opt := quiet(log)
+		opt.Room = func() error {
+			if full.Load() {
+				return errors.New("no room")
+			}
+			return nil
+		}
+		j := journal.Open(t.TempDir(), opt)
+		defer j.Close()
+		j.Add(line("f", "0"))
+		time.Sleep(2 * journal.RetryEvery) //nolint:forbidigo // the bubble's clock
+		if st := j.Stats(); st.DiskBytes != 0 || !st.Failing || strings.Count(log.String(), "no room") != 1 {
+			t.Errorf("got %+v, and it was logged:\n%s", st, log)
+		}
+		full.Store(false)
+		time.Sleep(2 * journal.RetryEvery) //nolint:forbidigo // the bubble's clock
+		if st := j.Stats(); st.DiskBytes == 0 || st.Failing {
+			t.Errorf("with room: %+v", st)
+		}
+	})
+}
+
 // TestRate has one function add too much: it alone is held back, and told.
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -439,7 +468,7 @@ func TestRate(t *testing.T) {
 		add(20, said)
 		time.Sleep(1100 * time.Millisecond) //nolint:forbidigo // the bubble's clock
 		got := all(t, j, journal.Query{Function: "a/f", Level: slog.LevelWarn})
-		if diff := cmp.Diff([]string{"5 lines were dropped: all workers of a function together may be 10 lines and 1000 bytes per second"}, got); diff != "" {
+		if diff := cmp.Diff([]string{"5 lines were dropped: all workers of a function together may log 10 lines and 1000 bytes per second"}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		add(15, line("f", "z"))                        // 11 are allowed again

@@ -86,11 +86,11 @@ func (j *Journal) notices(now time.Time) {
 	for _, m := range j.silenced {
 		who := "all workers of a function together"
 		if !m.printed {
-			who = "what is said about a function"
+			who = "flows and builds, of a function,"
 		}
 		j.keep(&Line{
 			Time: time.Unix(0, now.UnixNano()).UTC(), Level: slog.LevelWarn, Account: m.account, Function: m.function,
-			Text: fmt.Sprintf("%d lines were dropped: %s may be %d lines and %d bytes per second",
+			Text: fmt.Sprintf("%d lines were dropped: %s may log %d lines and %d bytes per second",
 				m.unsaid, who, j.opt.LinesPerSecond, j.opt.BytesPerSecond),
 		})
 		m.unsaid = 0

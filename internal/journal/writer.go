@@ -63,7 +63,10 @@ func (j *Journal) flush() bool {
 		if len(batch) == 0 {
 			return true
 		}
-		err := j.shelf.append(batch)
+		err := j.opt.Room()
+		if err == nil {
+			err = j.shelf.append(batch)
+		}
 		j.mu.Lock()
 		if err == nil {
 			j.unwritten = batch[len(batch)-1].ID + 1
