@@ -161,7 +161,7 @@ func TestDeadlineAmongOthers(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		_, err := invoke(ctx, p, invocation(tt.payload))
 		cancel()
-		wantKind(t, err, runnel.KindTimeout, "no answer within 50ms")
+		wantKind(t, err, runnel.KindTimeout, "no answer within")
 		if tt.others {
 			if err := os.WriteFile(file, nil, 0o600); err != nil {
 				t.Fatal(err)
