@@ -39,6 +39,7 @@ var mayImport = []tableLine{
 	{"internal/task/...", []string{".", "internal/store"}},
 	{"internal/collection/...", []string{".", "internal/store"}},
 	{"internal/auth/...", []string{"."}},
+	{"internal/seal/...", nil},
 	{"internal/spec/...", []string{"."}},
 	{"internal/dispatch/...", []string{"."}},
 	{"internal/envelope/...", []string{"."}},
