@@ -33,7 +33,7 @@ func (w *worker) run(pumps *sync.WaitGroup) {
 	_ = w.pipes.in.Close()
 	_ = w.pipes.out.Close()
 
-	failure := w.failure(err)
+	failure := w.pool.mask.err(w.failure(err))
 	w.mu.Lock()
 	w.over = true
 	call, wanted, unused := w.call != nil, w.stopping, w.calls == 0
@@ -94,7 +94,7 @@ func (w *worker) read() error {
 				return breaks("failed after ready")
 			}
 			// The process exits by itself; how is of no interest.
-			w.loaded <- failure
+			w.loaded <- w.pool.mask.err(failure)
 			ready = true
 		case verbLog:
 			id := string(h.id)
@@ -145,6 +145,7 @@ func (w *worker) answer(h *head) error {
 			exhausted = exhausted || o.answers[i].Err != nil && isOutOfMemory(o.answers[i].Err)
 		}
 	}
+	w.pool.mask.outcome(&o)
 	w.out.end()
 	w.mu.Lock()
 	w.call = nil

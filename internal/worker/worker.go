@@ -123,7 +123,7 @@ func (w *worker) spawn() ([]Limit, error) {
 		defer rules.Close()
 	}
 	stamp := Line{Function: prog.Function, Version: prog.Version, Worker: w.name}
-	w.out, err = newOutput(w.pool.opt.Log, stamp, pipes.stdout, pipes.stderr)
+	w.out, err = newOutput(w.pool.opt.Log, stamp, w.pool.mask, pipes.stdout, pipes.stderr)
 	if err == nil {
 		w.writer, err = pipes.in.SyscallConn()
 	}
