@@ -48,6 +48,9 @@ type Program struct {
 	Args []string
 	// Env is the whole environment, as NAME=VALUE.
 	Env []string
+	// Mask are the values of the environment that are the function's own:
+	// they stand in no log line and in no error.
+	Mask []string
 	// Transport is how calls reach a worker; Concurrency how many may be in
 	// flight on one.
 	Transport   runnel.Transport
