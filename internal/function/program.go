@@ -146,7 +146,7 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 		Args: b.args, Env: env, Mask: slices.Sorted(maps.Values(def.Env)),
 		Transport: transport(def), Concurrency: max(def.Concurrency, 1), URL: def.URL,
 		Memory: int64(def.Memory), MaxInput: maxInput(def), MaxOutput: maxOutput(def),
-		Limits: def.Limits, Network: def.Network,
+		Limits: def.Limits, Network: def.Network, SQSEndpoint: def.SQSEndpoint,
 		Visible:      slices.Compact(visible),
 		StartTimeout: startTimeout(def),
 	}

@@ -67,6 +67,9 @@ type Program struct {
 	Limits runnel.ProcessLimits
 	// Network is what the workers can reach.
 	Network runnel.Network
+	// SQSEndpoint says that the workers want the variables by which an SQS
+	// client in them finds Runnel.
+	SQSEndpoint bool
 	// Visible are the directories, besides the system's own, that the program
 	// must be able to read.
 	Visible []string
