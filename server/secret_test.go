@@ -27,7 +27,7 @@ def handler(event):
     if event == "env":
         return dict(os.environ)
     if event == "print":
-        print("the token is", os.environ["TOKEN"])
+        return print("the token is", os.environ["TOKEN"])
     if event == "raise":
         raise ValueError("refused: " + os.environ["TOKEN"])
     if event == "die":
@@ -131,20 +131,24 @@ func TestSecretsAreNowhere(t *testing.T) {
 	if _, got := r.invoke(t, "default/f", `"token"`); got != `"`+token+`"` {
 		t.Fatalf("the function has %s", got)
 	}
-	r.ask(t, "PUT", "/api/v1/queues/in", map[string]any{})
-	r.ask(t, "PUT", "/api/v1/flows/fails", map[string]any{"from": "queue:in", "call": "f", "retry": map[string]any{"max_attempts": 1}})
+	if status, out := r.ask(t, "PUT", "/api/v1/queues/in", map[string]any{}); status != 200 {
+		t.Fatalf("put a queue: %d %+v", status, out.Error)
+	}
+	if status, out := r.ask(t, "PUT", "/api/v1/flows/fails", map[string]any{"from": "queue:in", "call": "f", "retry": map[string]any{"max_attempts": 1}}); status != 200 {
+		t.Fatalf("put a flow: %d %+v", status, out.Error)
+	}
 	for _, what := range []string{"print", "raise", "die"} {
 		say("POST", "/api/v1/functions/default/f/invoke", `"`+what+`"`)
 	}
 	r.send(t, r.URL()+"/"+accountOf(t, r)+"/in", `"raise"`, `"die"`)
 	a := &app{running: r, t: t}
 	a.until("the dead letters are there", func() bool {
-		_, text := r.call(t, "GET", "/api/v1/dead-letters/in-dead", nil, "")
+		_, text := r.call(t, "GET", "/api/v1/dead-letters/fails-dead", nil, "")
 		return strings.Count(text, `"attempts":`) == 2
 	})
 	for _, path := range []string{
 		"functions", "functions/default/f", "functions/default/f/secrets", "flows", "flows/fails", "flows/fails/explain", "stats",
-		"logs?tail=1000", "dead-letters", "dead-letters/in-dead", "queues/in-dead/messages",
+		"logs?tail=1000", "dead-letters", "dead-letters/fails-dead", "queues/fails-dead/messages",
 	} {
 		say("GET", "/api/v1/"+path, "")
 	}
