@@ -33,6 +33,11 @@ def handler(event):
     if event == "die":
         os.write(2, ("bye " + os.environ["TOKEN"] + "\n").encode())
         os._exit(3)
+    if event.startswith("/"):
+        try:
+            return open(event).read()
+        except OSError as e:
+            return type(e).__name__
     return os.environ.get("TOKEN")
 `
 
@@ -387,6 +392,13 @@ func TestSecretKeys(t *testing.T) {
 	r.mustDeploy(t, "default/env", map[string]string{"TOKEN": "of-env"})
 	r.mustDeploy(t, "default/plain", nil)
 	// Workers cannot read the file, where the kernel can keep them from it.
+	if _, text := r.call(t, "GET", "/api/v1/functions/default/f", nil, ""); strings.Contains(text, `"in_force":true,"how":"landlock`) {
+		if _, got := r.invoke(t, "default/f", `"`+cfg.SecretKeyFile+`"`); got != `"PermissionError"` {
+			t.Errorf("a worker reads the key file: %s", got)
+		}
+	} else {
+		t.Logf("this kernel hides no files: %s", text)
+	}
 	restart := func(keys string) {
 		t.Helper()
 		if err := r.stop(); err != nil {
