@@ -23,6 +23,9 @@ func (a functionAPI) PutSecret(ctx context.Context, function, name string, in ad
 	if err := (runnel.Function{Name: function, Runtime: runnel.RuntimePython}).Validate(); err != nil {
 		return admin.Secret{}, err
 	}
+	if a.functions.goHandler(function) != nil {
+		return admin.Secret{}, runnel.Errorf(runnel.CodeConflict, "%s is a Go handler of the program that the server is part of, which has the environment of that", function)
+	}
 	done, err := a.take(ctx)
 	if err != nil {
 		return admin.Secret{}, err

@@ -231,13 +231,13 @@ func (r functionRecords) List(ctx context.Context) ([]function.Record, error) {
 		if err := json.Unmarshal(d.Value, &doc); err != nil {
 			return nil, fmt.Errorf("read function %s: %w", d.Name, err)
 		}
-		clear := len(doc.Definition.Env) > 0
+		inClear := len(doc.Definition.Env) > 0
 		env, current := r.vault.openEnv(d.Name, doc.storedEnv)
-		if !clear {
+		if !inClear {
 			doc.Definition.Env = env
 		}
 		out[i] = doc.Record
-		if !clear && current {
+		if !inClear && current {
 			continue
 		}
 		// What is in clear, or sealed with a key that is to go. Nothing depends

@@ -33,6 +33,8 @@ def handler(event):
     if event == "die":
         os.write(2, ("bye " + os.environ["TOKEN"] + "\n").encode())
         os._exit(3)
+    if event == "pid":
+        return os.getpid()
     if event.startswith("/"):
         try:
             return open(event).read()
@@ -395,6 +397,11 @@ func TestSecretKeys(t *testing.T) {
 	if _, text := r.call(t, "GET", "/api/v1/functions/default/f", nil, ""); strings.Contains(text, `"in_force":true,"how":"landlock`) {
 		if _, got := r.invoke(t, "default/f", `"`+cfg.SecretKeyFile+`"`); got != `"PermissionError"` {
 			t.Errorf("a worker reads the key file: %s", got)
+		}
+		// Nor what the kernel shows of the environment of another function.
+		_, pid := r.invoke(t, "default/f", `"pid"`)
+		if _, got := r.invoke(t, "default/plain", `"/proc/`+pid+`/environ"`); got != `"PermissionError"` {
+			t.Errorf("a worker reads the environment of another: %s", got)
 		}
 	} else {
 		t.Logf("this kernel hides no files: %s", text)
