@@ -84,8 +84,8 @@ func (v *vault) ring(forSealing bool) (*seal.Ring, error) {
 }
 
 // open opens a sealed value. what names it in the error.
-func (v *vault) open(r *seal.Ring, what string, sealed []byte, context ...string) (string, error) {
-	value, err := r.Open(sealed, context...)
+func (v *vault) open(r *seal.Ring, what string, sealed []byte, bound ...string) (string, error) {
+	value, err := r.Open(sealed, bound...)
 	switch {
 	case errors.Is(err, seal.ErrKey):
 		return "", runnel.Errorf(runnel.CodeUnavailable, "%s does not open: it was sealed with a key that is not in the key file %s: put that key back, as a line of the file, or set it again", what, v.path)
@@ -262,8 +262,8 @@ func (v *vault) reseal(ctx context.Context) error {
 			return fmt.Errorf("read the secret %s: %w", d.Name, err)
 		}
 		i := strings.LastIndexByte(d.Name, '/')
-		context := []string{kindSecret, d.Name[:i], d.Name[i+1:]}
-		value, err := r.Open(s.Sealed, context...)
+		bound := []string{kindSecret, d.Name[:i], d.Name[i+1:]}
+		value, err := r.Open(s.Sealed, bound...)
 		if err != nil {
 			v.log.Error("a secret does not open, its function does not start", "secret", d.Name, "err", err)
 			continue
@@ -271,7 +271,7 @@ func (v *vault) reseal(ctx context.Context) error {
 		if r.Current(s.Sealed) {
 			continue
 		}
-		s.Sealed = r.Seal(value, context...)
+		s.Sealed = r.Seal(value, bound...)
 		if err := v.store(ctx, d.Name, s, d.Version); err != nil {
 			return fmt.Errorf("seal the secret %s with another key: %w", d.Name, err)
 		}
@@ -305,18 +305,18 @@ func (v *vault) sealEnv(function string, env map[string]string, before storedEnv
 	}
 	out := storedEnv{make(map[string][]byte, len(env))}
 	for name, value := range env {
-		context := []string{"env", function, name}
+		bound := []string{"env", function, name}
 		old := before.Env[name]
 		if strings.HasPrefix(value, unopened) {
 			out.Env[name] = old
 			continue
 		}
 		// What has not changed is not sealed anew.
-		if now, err := r.Open(old, context...); err == nil && r.Current(old) && bytes.Equal(now, []byte(value)) {
+		if now, err := r.Open(old, bound...); err == nil && r.Current(old) && bytes.Equal(now, []byte(value)) {
 			out.Env[name] = old
 			continue
 		}
-		out.Env[name] = r.Seal([]byte(value), context...)
+		out.Env[name] = r.Seal([]byte(value), bound...)
 	}
 	return out, nil
 }
