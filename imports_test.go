@@ -40,6 +40,7 @@ var mayImport = []tableLine{
 	{"internal/collection/...", []string{".", "internal/store"}},
 	{"internal/auth/...", []string{"."}},
 	{"internal/journal/...", []string{"."}},
+	{"internal/seal/...", nil},
 	{"internal/spec/...", []string{"."}},
 	{"internal/dispatch/...", []string{"."}},
 	{"internal/envelope/...", []string{"."}},

@@ -55,6 +55,12 @@ func start(t *testing.T, example, language string) runnel.Broker {
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return serve(t, path)
+}
+
+// serve runs a server with a spec file.
+func serve(t *testing.T, path string) runnel.Broker {
+	t.Helper()
 	s, err := server.New(server.Config{
 		Dir: t.TempDir(), Addr: "127.0.0.1:0", Dev: true, SpecFile: path,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -170,7 +176,7 @@ func TestGreeting(t *testing.T) {
 // TestSpecFiles checks the spec files as they are.
 func TestSpecFiles(t *testing.T) {
 	handlers := map[string]runnel.Handler{"shout": runnel.HandlerFunc(nil)}
-	for _, example := range []string{"thumbnails", "greeting", "go-handler", "queue-demo"} {
+	for _, example := range []string{"thumbnails", "greeting", "go-handler", "queue-demo", "sdk-publish"} {
 		if err := server.CheckSpec(filepath.Join(example, "runnel.yaml"), handlers); err != nil {
 			t.Error(err)
 		}

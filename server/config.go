@@ -54,6 +54,12 @@ type Config struct {
 	// for any region are taken. Default us-east-1.
 	Region string
 
+	// SecretKeyFile holds the keys that seal secrets of functions: one a line,
+	// 32 bytes in base64; the first seals, all open. It is read whenever it is
+	// needed. Default: the file secret.key in Dir, which is made when it is
+	// needed. Backups do not hold it.
+	SecretKeyFile string
+
 	// SpecFile declares functions, queues and flows (docs/spec.md). It is read
 	// by New, which returns its faults, applied by Run, and again by Reload.
 	// Default: none; what was made through the API, or by an earlier file,

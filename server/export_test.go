@@ -1,9 +1,14 @@
 package server
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
+	"time"
 
+	"github.com/runnel-io/runnel/internal/auth"
+	"github.com/runnel-io/runnel/internal/catalog"
 	"github.com/runnel-io/runnel/internal/queue"
 )
 
@@ -33,3 +38,49 @@ var NewWatcher = newWatcher
 
 // Look tells whether a file has changed.
 func (w *watcher) Look() string { return w.look() }
+
+// AddAccount makes an account with a standard key.
+func (s *Server) AddAccount(ctx context.Context, name string) (Key, error) {
+	a, err := s.catalog.CreateAccount(ctx, name)
+	if err != nil {
+		return Key{}, err
+	}
+	k := auth.NewKey(a.Name, a.ID, false, time.Now())
+	return Key{ID: k.ID, Secret: k.Secret, Token: k.Token()}, s.catalog.AddKey(ctx, catalog.Key(k))
+}
+
+// Document returns a document of the catalog.
+func (s *Server) Document(ctx context.Context, kind, name string) (string, error) {
+	d, err := s.catalog.Get(ctx, kind, name)
+	return string(d.Value), err
+}
+
+// PutDocument replaces a document of the catalog.
+func (s *Server) PutDocument(ctx context.Context, kind, name, value string) error {
+	d, err := s.catalog.Get(ctx, kind, name)
+	if err != nil {
+		return err
+	}
+	_, err = s.catalog.Put(ctx, kind, name, []byte(value), d.Version)
+	return err
+}
+
+// WorkerURL is where workers find a server that listens on an address.
+func WorkerURL(addr string, tls bool) string {
+	s := &Server{listener: listenerAt(addr)}
+	if tls {
+		s.cfg.TLSCert = "cert.pem"
+	}
+	return s.workerURL()
+}
+
+type listenerAt string
+
+func (listenerAt) Accept() (net.Conn, error) { return nil, net.ErrClosed }
+func (listenerAt) Close() error              { return nil }
+func (l listenerAt) Addr() net.Addr          { return addr(l) }
+
+type addr string
+
+func (addr) Network() string  { return "tcp" }
+func (a addr) String() string { return string(a) }

@@ -32,11 +32,12 @@ const (
 // handlers of the program that the server is part of.
 type functions struct {
 	set      *function.Set
+	vault    *vault
 	handlers map[string]runnel.Handler // by OWNER/NAME
 }
 
 // openFunctions opens the functions of a data directory.
-func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs) (*functions, error) {
+func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs, in *inside) (*functions, error) {
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open functions: %w", err)
@@ -53,7 +54,10 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 	if err := os.CopyFS(shims, shim.Files()); err != nil {
 		return nil, fmt.Errorf("write the shims: %w", err)
 	}
-	f := &functions{handlers: make(map[string]runnel.Handler)}
+	f := &functions{vault: newVault(cfg, c), handlers: make(map[string]runnel.Handler)}
+	if err := f.vault.reseal(ctx); err != nil {
+		return nil, err
+	}
 	for name, h := range cfg.Handlers {
 		f.handlers[fullName(name)] = h
 	}
@@ -66,9 +70,10 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 				Log:     func(line worker.Line) { l.add(ownerOf(line.Function), logLine(line)) },
 				Slog:    cfg.Log,
 			},
-			hidden: []string{dir},
+			hidden: []string{dir}, vault: f.vault, inside: in,
 		},
-		Records: functionRecords{c},
+		Records: functionRecords{c, f.vault},
+		Secrets: f.vault.values,
 		Shims: function.Shims{Dir: shims, Argv: func(r runnel.Runtime, interpreter string) []string {
 			return shim.Command(r, interpreter, shims)
 		}},
@@ -124,33 +129,41 @@ func (f *functions) exists(name string) bool {
 type runner struct {
 	options worker.Options
 	hidden  []string
+	vault   *vault
+	inside  *inside
 }
 
 // Start implements function.Runner.
 func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers) (function.Pool, error) {
 	if p.URL != "" {
 		at, err := worker.NewEndpoint(ctx, p.URL, worker.Program{
-			Function: p.Function, Version: p.Version, Env: p.Env, MaxInput: p.MaxInput, MaxOutput: p.MaxOutput,
+			Function: p.Function, Version: p.Version, Env: p.Env, Mask: p.Mask, MaxInput: p.MaxInput, MaxOutput: p.MaxOutput,
 		}, w.Max*p.Concurrency)
 		if err != nil {
 			return nil, err
 		}
-		return workers{at, func(w runnel.Workers) { at.Resize(w.Max * p.Concurrency) }}, nil
+		return workers{at, func(w runnel.Workers) { at.Resize(w.Max * p.Concurrency) }, func() {}}, nil
 	}
 	opt := r.options
 	opt.Min, opt.Max, opt.Idle, opt.Recycle = w.Min, w.Max, w.Idle, w.Recycle
+	env, mask, revoke, err := r.inside.environment(ctx, p)
+	if err != nil {
+		return nil, err
+	}
 	pool, err := worker.Start(ctx, worker.Program{
-		Function: p.Function, Version: p.Version, Dir: p.Dir, Args: p.Args, Env: p.Env,
+		Function: p.Function, Version: p.Version, Dir: p.Dir, Args: p.Args, Env: env, Mask: mask,
 		Transport: p.Transport, Concurrency: p.Concurrency,
 		Memory: p.Memory, MaxInput: p.MaxInput, MaxOutput: p.MaxOutput, StartTimeout: p.StartTimeout,
 		Files: int64(p.Limits.Files), FileBytes: int64(p.Limits.FileSize), Processes: p.Limits.Processes,
 		TempBytes: int64(p.Limits.Temp), CPU: p.Limits.CPUTime, Isolated: p.Network == runnel.NetworkIsolated,
-		Hidden: r.hidden, Visible: p.Visible,
+		Hidden: append(r.vault.hidden(), r.hidden...), Visible: p.Visible,
 	}, opt)
 	if err != nil {
+		revoke()
 		return nil, err
 	}
-	return workers{pool, func(w runnel.Workers) { pool.Resize(w.Min, w.Max, w.Idle, w.Recycle) }}, nil
+	resize := func(w runnel.Workers) { pool.Resize(w.Min, w.Max, w.Idle, w.Recycle) }
+	return workers{pool, resize, revoke}, nil
 }
 
 // workers is a pool of processes, or an endpoint, as internal/function wants
@@ -163,6 +176,7 @@ type workers struct {
 		Limits() []worker.Limit
 	}
 	resize func(w runnel.Workers)
+	revoke func() // ends what gives the processes their rights
 }
 
 func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
@@ -173,8 +187,12 @@ func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
 	return call, release, err
 }
 
-func (w workers) Resize(n runnel.Workers)         { w.resize(n) }
-func (w workers) Drain(ctx context.Context) error { return w.pool.Drain(ctx) }
+func (w workers) Resize(n runnel.Workers) { w.resize(n) }
+
+func (w workers) Drain(ctx context.Context) error {
+	defer w.revoke()
+	return w.pool.Drain(ctx)
+}
 
 func (w workers) Stats() function.PoolStats {
 	s := w.pool.Stats()
@@ -204,8 +222,19 @@ func logLine(l worker.Line) admin.LogLine {
 // kindFunction is the catalog's kind of functions' records.
 const kindFunction = "function"
 
-// functionRecords keeps the records of functions in the catalog.
-type functionRecords struct{ catalog *catalog.Catalog }
+// functionRecords keeps the records of functions in the catalog, the values of
+// their environments sealed.
+type functionRecords struct {
+	catalog *catalog.Catalog
+	vault   *vault
+}
+
+// storedFunction is the document of a function. Those of earlier releases have
+// the values in the definition, in clear.
+type storedFunction struct {
+	function.Record
+	storedEnv
+}
 
 // List implements function.Records.
 func (r functionRecords) List(ctx context.Context) ([]function.Record, error) {
@@ -215,8 +244,23 @@ func (r functionRecords) List(ctx context.Context) ([]function.Record, error) {
 	}
 	out := make([]function.Record, len(documents))
 	for i, d := range documents {
-		if err := json.Unmarshal(d.Value, &out[i]); err != nil {
+		var doc storedFunction
+		if err := json.Unmarshal(d.Value, &doc); err != nil {
 			return nil, fmt.Errorf("read function %s: %w", d.Name, err)
+		}
+		inClear := len(doc.Definition.Env) > 0
+		env, current := r.vault.openEnv(d.Name, doc.storedEnv)
+		if !inClear {
+			doc.Definition.Env = env
+		}
+		out[i] = doc.Record
+		if !inClear && current {
+			continue
+		}
+		// What is in clear, or sealed with a key that is to go. Nothing depends
+		// on it: with a disk that is full it is for the next start.
+		if err := r.Put(ctx, doc.Record); err != nil {
+			r.vault.log.Warn("the environment of a function was not sealed", "function", d.Name, "err", err)
 		}
 	}
 	return out, nil
@@ -224,20 +268,35 @@ func (r functionRecords) List(ctx context.Context) ([]function.Record, error) {
 
 // Put implements function.Records.
 func (r functionRecords) Put(ctx context.Context, rec function.Record) error {
-	value, err := json.Marshal(rec)
+	before, err := r.catalog.Get(ctx, kindFunction, rec.Name)
+	if err != nil && runnel.CodeOf(err) != runnel.CodeNotFound {
+		return err
+	}
+	version := before.Version // 0 if there is none
+	doc := storedFunction{Record: rec}
+	if version > 0 {
+		if err := json.Unmarshal(before.Value, &doc.storedEnv); err != nil {
+			return fmt.Errorf("read function %s: %w", rec.Name, err)
+		}
+	}
+	if doc.storedEnv, err = r.vault.sealEnv(rec.Name, rec.Definition.Env, doc.storedEnv); err != nil {
+		return err
+	}
+	doc.Definition.Env = nil
+	value, err := json.Marshal(doc)
 	if err != nil {
 		return fmt.Errorf("encode function %s: %w", rec.Name, err)
-	}
-	version, err := documentVersion(ctx, r.catalog, kindFunction, rec.Name)
-	if err != nil {
-		return err
 	}
 	_, err = r.catalog.Put(ctx, kindFunction, rec.Name, value, version)
 	return err
 }
 
-// Delete implements function.Records.
+// Delete implements function.Records. The secrets go first: a function that
+// comes later under the name must not have them.
 func (r functionRecords) Delete(ctx context.Context, name string) error {
+	if err := r.vault.removeAll(ctx, name); err != nil {
+		return err
+	}
 	return deleteDocument(ctx, r.catalog, kindFunction, name)
 }
 

@@ -35,6 +35,7 @@ type Server struct {
 	applier   *applier
 	reloads   chan struct{} // holds one token while nobody reloads
 	auth      *auth.Authenticator
+	passes    auth.Passes
 	http      *http.Server
 	keys      []Key
 
@@ -134,7 +135,7 @@ func (s *Server) open() (err error) {
 	}()
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
-	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs); err != nil {
+	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes}); err != nil {
 		return err
 	}
 	defer func() {
@@ -149,7 +150,7 @@ func (s *Server) open() (err error) {
 	}
 	s.flows.templates = &templates{catalog: s.catalog, queues: s.queues, arn: s.flows.arn, made: s.flows.wake, log: s.log}
 	s.applier = newApplier(s.flows)
-	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Any: s.cfg.Dev}
+	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Passes: &s.passes, Any: s.cfg.Dev}
 	if s.cfg.Dev {
 		return nil // keys that nobody sees would never be seen
 	}
@@ -191,7 +192,7 @@ func (s *Server) handler() http.Handler {
 	api := &admin.Door{
 		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
 		Version: s.cfg.Version, Log: s.log,
-		QueueChanges: queueAPI{s.applier}, Functions: functions, Invocations: functions, Applier: functions,
+		QueueChanges: queueAPI{s.applier}, Functions: functions, Secrets: functions, Invocations: functions, Applier: functions,
 		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Reloader: reloader{s}, Stopping: s.stopping,
 	}
 	mux := http.NewServeMux()

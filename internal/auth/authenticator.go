@@ -19,8 +19,11 @@ const maxSkew = 15 * time.Minute
 type Authenticator struct {
 	// Keys are the keys that are accepted. Needed unless Any is set.
 	Keys Keys
+	// Passes are keys that are accepted besides. nil: none.
+	Passes *Passes
 	// Any accepts every request, signed or not, as an admin of the default
-	// account. It belongs behind LocalOnly.
+	// account. It belongs behind LocalOnly. Only who comes with a pass is who
+	// it says, so that a function can do here what it could elsewhere.
 	Any bool
 	// Now is the clock that signatures are held against. Default time.Now.
 	Now func() time.Time
@@ -33,14 +36,18 @@ type Authenticator struct {
 // one of the errors of this package; any other error means that the key could
 // not be looked up.
 func (a *Authenticator) Verify(r *http.Request, body []byte, service string) (Caller, error) {
-	if a.Any {
+	if a.Any && !a.Passes.used(r) {
 		return Caller{Account: DefaultAccount, AccountID: DefaultAccountID, Admin: true}, nil
 	}
 	key, err := a.verify(r, body, service)
 	if err != nil {
 		return Caller{}, err
 	}
-	return Caller{KeyID: key.ID, Account: key.Account, AccountID: key.AccountID, Admin: key.Admin}, nil
+	caller := Caller{KeyID: key.ID, Account: key.Account, AccountID: key.AccountID, Admin: key.Admin}
+	if of, ok := a.Passes.find(key.ID); ok {
+		caller.Function = of.function
+	}
+	return caller, nil
 }
 
 func (a *Authenticator) verify(r *http.Request, body []byte, service string) (Key, error) {
@@ -87,6 +94,12 @@ func (a *Authenticator) verifyToken(r *http.Request, token string) (Key, error) 
 }
 
 func (a *Authenticator) lookup(r *http.Request, id string) (Key, error) {
+	if of, ok := a.Passes.find(id); ok {
+		return of.key, nil
+	}
+	if strings.HasPrefix(id, passPrefix) && len(id) == idLength {
+		return Key{}, fmt.Errorf("the key %s is of workers that have ended, or of an earlier process: %w", describe(id), ErrUnknownKey)
+	}
 	key, err := a.Keys.Key(r.Context(), id)
 	if runnel.CodeOf(err) == runnel.CodeNotFound {
 		return Key{}, fmt.Errorf("the server has no key with this id (%s): %w", describe(id), ErrUnknownKey)

@@ -31,6 +31,12 @@
 // and send a session token besides. They are not stored: see [Session]. A token
 // with an id that it was not made for, a key's for example, is refused.
 //
+// # Passes
+//
+// [Passes] are keys that are not stored either: the workers of functions have
+// one each, which ends with them. Unlike a session a pass needs no key that it
+// is made of, can be revoked alone, and is a token as well.
+//
 // # Without keys
 //
 // A server of one developer takes every request ([Authenticator.Any]). It

@@ -49,6 +49,8 @@ type Caller struct {
 	Account, AccountID string
 	// Admin is whether the key may act for the whole server.
 	Admin bool
+	// Function is OWNER/NAME@VERSION where the key is a pass of its workers.
+	Function string
 }
 
 // Shape of the keys that we make: an id has the length and the letters of an

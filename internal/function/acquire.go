@@ -128,10 +128,19 @@ func (s *Set) start(e *entry, version string) *start {
 	}
 	st := &start{done: make(chan struct{})}
 	e.starting[version] = st
-	def, workers := e.record.Definition, e.record.workers(version)
+	def, workers, refreshed := e.record.Definition, e.record.workers(version), e.refreshed
 	s.starts(func(ctx context.Context) {
 		p, err := s.open(ctx, def, version, workers)
 		e.mu.Lock()
+		for refreshed != e.refreshed && !e.closed && e.record.has(version) { // its secrets are not those of now
+			def, workers, refreshed = e.record.Definition, e.record.workers(version), e.refreshed
+			e.mu.Unlock()
+			if p != nil {
+				s.retire(e, p)
+			}
+			p, err = s.open(ctx, def, version, workers)
+			e.mu.Lock()
+		}
 		delete(e.starting, version)
 		kept := false
 		switch {
@@ -165,9 +174,16 @@ func (s *Set) open(ctx context.Context, def runnel.Function, version string, w r
 	}
 	// The version's own: an older one may have had others.
 	def.Runtime, def.Handler = m.Runtime, m.Handler
-	b, err := s.build.build(ctx, def, dir)
+	secrets, err := s.opts.Secrets(ctx, def)
 	if err != nil {
 		return nil, err
+	}
+	def.Env = merged(def.Env, secrets)
+	built := s.buildBegins(def)
+	b, err := s.build.build(ctx, def, dir)
+	built()
+	if err != nil {
+		return nil, maskedError(err, def.Env)
 	}
 	limit := startTimeout(def)
 	// The runner knows best what took so long, and speaks first.
@@ -200,15 +216,4 @@ func startError(ctx context.Context, def runnel.Function, err error) error {
 	default:
 		return runnel.Errorf(runnel.CodeInvalid, "the workers do not start: %s", masked(err.Error(), def.Env))
 	}
-}
-
-// masked replaces the values of env in text. Short ones would take words
-// apart, and are no secrets.
-func masked(text string, env map[string]string) string {
-	for _, value := range env {
-		if len(value) >= 8 {
-			text = strings.ReplaceAll(text, value, "***")
-		}
-	}
-	return text
 }

@@ -34,6 +34,8 @@ type entry struct {
 	// unsure are versions of which we do not know whether they were recorded:
 	// their directories stay until the next start tells.
 	unsure map[string]bool
+	// refreshed counts how often the secrets have changed.
+	refreshed int
 	// changed is closed, and replaced, when another pool became the live one.
 	changed chan struct{}
 	closed  bool

@@ -248,6 +248,7 @@ type bench struct {
 	runner  *runner
 	set     *function.Set
 	built   func(function, line string)
+	secrets func(context.Context, runnel.Function) (map[string]string, error)
 }
 
 func newBench(t *testing.T) *bench {
@@ -261,7 +262,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) open() {
 	b.t.Helper()
 	set, err := function.Open(b.t.Context(), function.Options{
-		Dir: filepath.Join(b.dir, "functions"), Runner: b.runner, Records: b.records, BuildLog: b.built,
+		Dir: filepath.Join(b.dir, "functions"), Runner: b.runner, Records: b.records, BuildLog: b.built, Secrets: b.secrets,
 		Shims: function.Shims{Dir: "/shims", Argv: func(r runnel.Runtime, interpreter string) []string {
 			return []string{interpreter, "/shims/" + string(r)}
 		}},

@@ -3,6 +3,7 @@ package function
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,10 +143,10 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 	slices.Sort(visible)
 	return Program{
 		Function: def.Name, Version: version, Dir: code,
-		Args: b.args, Env: env,
+		Args: b.args, Env: env, Mask: slices.Sorted(maps.Values(def.Env)),
 		Transport: transport(def), Concurrency: max(def.Concurrency, 1), URL: def.URL,
 		Memory: int64(def.Memory), MaxInput: maxInput(def), MaxOutput: maxOutput(def),
-		Limits: def.Limits, Network: def.Network,
+		Limits: def.Limits, Network: def.Network, SQSEndpoint: def.SQSEndpoint,
 		Visible:      slices.Compact(visible),
 		StartTimeout: startTimeout(def),
 	}

@@ -48,6 +48,9 @@ type Program struct {
 	Args []string
 	// Env is the whole environment, as NAME=VALUE.
 	Env []string
+	// Mask are the values of the environment that are the function's own:
+	// they stand in no log line and in no error.
+	Mask []string
 	// Transport is how calls reach a worker; Concurrency how many may be in
 	// flight on one.
 	Transport   runnel.Transport
@@ -64,6 +67,9 @@ type Program struct {
 	Limits runnel.ProcessLimits
 	// Network is what the workers can reach.
 	Network runnel.Network
+	// SQSEndpoint says that the workers want the variables by which an SQS
+	// client in them finds Runnel.
+	SQSEndpoint bool
 	// Visible are the directories, besides the system's own, that the program
 	// must be able to read.
 	Visible []string

@@ -16,7 +16,7 @@ import (
 	"github.com/runnel-io/runnel"
 )
 
-// Options is what a set of functions needs. All fields but the last three are
+// Options is what a set of functions needs. All fields but the last four are
 // needed.
 type Options struct {
 	// Dir holds the code of the functions. The folder cache beside it holds
@@ -26,6 +26,11 @@ type Options struct {
 	Runner  Runner
 	Records Records
 	Shims   Shims
+	// Secrets returns what a function's workers have in their environment
+	// besides that of its definition, over which it goes. It is asked when a
+	// pool starts; an error keeps the pool, and nothing else, from starting.
+	// Default: nothing.
+	Secrets func(ctx context.Context, def runnel.Function) (map[string]string, error)
 	// Log gets what an operator wants to know. Default: nothing.
 	Log *slog.Logger
 	// BuildLog gets each line that the build of a function's dependencies
@@ -62,6 +67,9 @@ type Set struct {
 	// so that the turn of a name is one for ever.
 	entries map[string]*entry
 	closed  bool
+	// building has, by function, the environments of the versions that are
+	// being built: their values stand in no build log.
+	building map[string][]*map[string]string
 	// running counts deploys, deletes, starts and drains. It grows under mu,
 	// unless it is above zero for the caller's sake anyway.
 	running sync.WaitGroup
@@ -76,6 +84,9 @@ func Open(ctx context.Context, opts Options) (*Set, error) {
 	}
 	if opts.BuildLog == nil {
 		opts.BuildLog = func(string, string) {}
+	}
+	if opts.Secrets == nil {
+		opts.Secrets = func(context.Context, runnel.Function) (map[string]string, error) { return nil, nil }
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -99,11 +110,12 @@ func Open(ctx context.Context, opts Options) (*Set, error) {
 		opts: opts,
 		build: &builder{
 			functions: dir, cache: filepath.Join(filepath.Dir(dir), "cache"),
-			shims: opts.Shims, log: opts.BuildLog,
+			shims: opts.Shims,
 			found: make(map[runnel.Runtime]*interpreter), turns: make(map[string]chan struct{}),
 		},
-		entries: make(map[string]*entry),
+		entries: make(map[string]*entry), building: make(map[string][]*map[string]string),
 	}
+	s.build.log = s.buildLine
 	s.begin(context.WithoutCancel(ctx))
 	for _, r := range records {
 		e := newEntry(r.Name)

@@ -48,6 +48,7 @@ const (
 // wait, longer each time, and no message loses an attempt.
 type Endpoint struct {
 	prog   Program
+	mask   *mask
 	url    string
 	header http.Header
 	client *http.Client
@@ -79,7 +80,7 @@ type Endpoint struct {
 func NewEndpoint(ctx context.Context, url string, prog Program, most int) (*Endpoint, error) {
 	number(&prog.MaxInput, defaultMaxInput)
 	number(&prog.MaxOutput, defaultMaxOutput)
-	e := &Endpoint{prog: prog, url: url, header: make(http.Header), most: max(most, 1), empty: make(chan struct{})}
+	e := &Endpoint{prog: prog, mask: newMask(prog.Mask), url: url, header: make(http.Header), most: max(most, 1), empty: make(chan struct{})}
 	for _, v := range prog.Env {
 		name, value, _ := strings.Cut(v, "=")
 		if strings.HasPrefix(name, "RUNNEL_") || strings.HasPrefix(name, "AWS_LAMBDA_") || name == "LAMBDA_TASK_ROOT" || name == "_HANDLER" {
@@ -139,13 +140,13 @@ func (e *Endpoint) Acquire(ctx context.Context) (call runnel.Invoker, release fu
 		}
 		e.mu.Unlock()
 		select {
-		case err := <-turn: // it came meanwhile
-			if err == nil {
-				e.leave()
+		case err := <-turn: // it came at the same time
+			if err != nil {
+				return nil, nil, err
 			}
 		default:
+			return nil, nil, errors.Join(context.Cause(ctx), e.lastFailure())
 		}
-		return nil, nil, errors.Join(context.Cause(ctx), e.lastFailure())
 	}
 	e.wait.Record(time.Since(begun))
 	return endpointCall{e}, sync.OnceFunc(e.leave), nil
@@ -291,6 +292,9 @@ func (c endpointCall) Invoke(ctx context.Context, in *runnel.Invocation) ([]runn
 	defer cancel(nil)
 	defer context.AfterFunc(c.life, func() { cancel(context.Cause(c.life)) })()
 	answers, err := c.invoke(ctx, in)
+	o := outcome{answers: answers, err: err}
+	c.mask.outcome(&o)
+	answers, err = o.answers, o.err
 	if errors.Is(err, runnel.ErrInterrupted) {
 		c.interrupts.Add(1)
 		return nil, err

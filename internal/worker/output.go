@@ -31,6 +31,7 @@ const (
 type output struct {
 	log   func(Line)
 	stamp Line // function, version and worker of every line
+	mask  *mask
 
 	streams [2]stream // standard output and standard error
 
@@ -55,8 +56,8 @@ type stream struct {
 	ended   bool // nothing more will come; guarded by output.mu
 }
 
-func newOutput(log func(Line), stamp Line, stdout, stderr *os.File) (*output, error) {
-	o := &output{log: log, stamp: stamp, buf: make([]byte, 32<<10), tokens: lineBurst, refilled: time.Now()}
+func newOutput(log func(Line), stamp Line, mask *mask, stdout, stderr *os.File) (*output, error) {
+	o := &output{log: log, stamp: stamp, mask: mask, buf: make([]byte, 32<<10), tokens: lineBurst, refilled: time.Now()}
 	for i, file := range []*os.File{stdout, stderr} {
 		s := &o.streams[i]
 		s.out, s.file, s.level = o, file, "info"
@@ -130,6 +131,9 @@ func (o *output) stderr() (tail, line string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	all := o.tail
+	if o.mask != nil { // before anything is cut, so that no half of a value stays
+		all = []byte(o.mask.text(string(all)))
+	}
 	for _, word := range []string{"panic: ", "fatal error: "} {
 		if i := bytes.Index(all, []byte(word)); i == 0 || i > 0 && all[i-1] == '\n' {
 			first, _, _ := bytes.Cut(all[i:], []byte{'\n'})
@@ -246,7 +250,7 @@ func (o *output) emit(level, invocation, flow string, text []byte) {
 	o.notice(false)
 	line := o.stamp
 	line.Time, line.Level, line.Invocation, line.Flow = now, level, invocation, flow
-	line.Text = strings.ToValidUTF8(string(bytes.TrimSuffix(text, []byte{'\r'})), "\uFFFD")
+	line.Text = strings.ToValidUTF8(o.mask.text(string(bytes.TrimSuffix(text, []byte{'\r'}))), "\uFFFD")
 	o.log(line)
 }
 

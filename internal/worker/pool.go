@@ -21,6 +21,7 @@ var ErrDraining = errors.New("the workers of this version are being drained")
 type Pool struct {
 	prog Program
 	opt  Options
+	mask *mask // of prog.Mask
 
 	// launch starts one more process; cancel ends those that are starting.
 	launch func() (*worker, error)
@@ -85,7 +86,7 @@ func Start(ctx context.Context, prog Program, opt Options) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{
-		prog: prog, opt: opt, min: opt.Min, max: opt.Max, idleFor: opt.Idle, recycle: opt.Recycle,
+		prog: prog, opt: opt, mask: newMask(prog.Mask), min: opt.Min, max: opt.Max, idleFor: opt.Idle, recycle: opt.Recycle,
 		all: make(map[*worker]struct{}), starting: 1, empty: make(chan struct{}), rated: time.Now(),
 	}
 	p.weighs.Store(opt.Recycle.Memory > 0)

@@ -26,6 +26,11 @@ type Program struct {
 	// RUNNEL_VERSION and RUNNEL_WORKER, which they may not. It has nothing
 	// else: what the server's own environment holds stays there.
 	Env []string
+	// Mask are values that are replaced by *** in what the process prints and
+	// in what is said of its failures, where they have 8 bytes or more. A
+	// value that is printed in two lines, or in another spelling, as base64,
+	// is not found.
+	Mask []string
 	// Memory is the most data that the process may have, in bytes; 0 means no
 	// limit. What counts is what RLIMIT_DATA counts: private writable memory.
 	Memory int64

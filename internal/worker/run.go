@@ -31,7 +31,7 @@ func (w *worker) run(pumps *sync.WaitGroup) {
 	pumps.Wait()
 	w.wire.close()
 
-	failure := w.failure(err)
+	failure := w.pool.mask.err(w.failure(err))
 	w.mu.Lock()
 	w.over = true
 	wanted, unused := w.stopping, w.calls == 0

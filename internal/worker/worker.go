@@ -174,7 +174,7 @@ func (w *worker) spawn() ([]Limit, error) {
 		defer rules.Close()
 	}
 	stamp := Line{Function: prog.Function, Version: prog.Version, Worker: w.name}
-	w.out, err = newOutput(w.pool.opt.Log, stamp, pipes.stdout, pipes.stderr)
+	w.out, err = newOutput(w.pool.opt.Log, stamp, w.pool.mask, pipes.stdout, pipes.stderr)
 	if err == nil && api == nil {
 		w.wire, err = newFrames(w, pipes)
 	}
@@ -246,6 +246,7 @@ func (w *worker) slotOf(id []byte) *slot {
 // finish ends a call that the process answered. It says false if the call had
 // ended already.
 func (w *worker) finish(s *slot, o outcome) bool {
+	w.pool.mask.outcome(&o)
 	if w.single() {
 		w.out.end()
 	}

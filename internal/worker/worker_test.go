@@ -355,3 +355,79 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("working directory: got %q, want %q", got, prog.Dir)
 	}
 }
+
+// TestMasked has a secret in every place where what a process says comes out:
+// in its lines, in its errors, and in what is told of its death.
+func TestMasked(t *testing.T) {
+	const secret = "s3cr3t-of-the-function"
+	var got lines
+	prog := program(t, "TOKEN="+secret, "START=")
+	prog.Mask = []string{secret, "short"}
+	p := start(t, prog, worker.Options{Max: 1, Log: got.add})
+	call := func(payload string) (string, error) {
+		in := invocation(payload)
+		answers, err := invoke(t.Context(), p, in)
+		if err == nil {
+			err = answers[0].Err
+		}
+		return in.ID, err
+	}
+	for _, test := range []struct{ payload, want string }{
+		{"print a " + secret + " b short\n", "info f: a *** b short"},
+		{"print " + secret, "info f: ***"},
+		{"stderr a " + secret + "\n", "warn f: a ***"},
+		{"log a " + secret, "warn f: a ***"},
+	} {
+		id, err := call(test.payload)
+		if lines := got.of(id); err != nil || len(lines) != 1 || lines[0] != test.want {
+			t.Errorf("%q: got %q, %v; want %q", test.payload, lines, err, test.want)
+		}
+	}
+	for _, test := range []struct {
+		payload string
+		want    error
+	}{
+		{`kind error {"name":"Bad` + secret + `","message":"at ` + secret + `","stack":"in ` + secret + `\nin x"}`,
+			&runnel.FunctionError{Kind: runnel.KindError, Name: "Bad***", Message: "at ***", Stack: "in ***\nin x"}},
+		{`kind error {"kind":"rejected","message":"` + secret + `"}`, &runnel.RejectError{Reason: "***"}},
+		{`kind error {"kind":"retry","after":1,"message":"` + secret + `"}`, &runnel.RetryError{After: time.Second, Reason: "***"}},
+	} {
+		_, err := call(test.payload)
+		if diff := cmp.Diff(test.want, err); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", test.payload, diff)
+		}
+	}
+	for payload, want := range map[string]string{
+		"panic " + secret:        "panic: ***",
+		"raw " + secret + "\n\n": "***",
+	} {
+		_, err := call(payload)
+		var e *runnel.FunctionError
+		if !errors.As(err, &e) || e.Kind != runnel.KindCrash {
+			t.Fatalf("%q: got %v, want a crash", payload, err)
+		}
+		if text := e.Message + e.Stack; !strings.Contains(text, want) || strings.Contains(text, secret) {
+			t.Errorf("%q: got %q, want %q in it and not the secret", payload, text, want)
+		}
+	}
+	// What a function returns is not touched.
+	if got := ask(t, p, "env"); !strings.Contains(got, secret) {
+		t.Errorf("the secret is not in what was returned: %s", got)
+	}
+}
+
+// TestMaskedStart has the secret in what a process says that does not load.
+func TestMaskedStart(t *testing.T) {
+	for start, secret := range map[string]string{"exit": "no such module", "fail": "line 3 is wrong"} {
+		prog := program(t, "START="+start)
+		prog.Mask = []string{secret}
+		_, err := worker.Start(t.Context(), prog, worker.Options{Max: 1, TempDir: t.TempDir()})
+		var e *runnel.FunctionError
+		if !errors.As(err, &e) {
+			t.Fatalf("%s: got %v", start, err)
+		}
+		if text := e.Message + e.Stack; !strings.Contains(text, "***") || strings.Contains(text, secret) {
+			t.Errorf("%s: got %q", start, text)
+		}
+	}
+}

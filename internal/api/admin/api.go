@@ -46,6 +46,7 @@ var (
 	anyUploads   = rule{maxBody: archiveBody}
 	adminKey     = rule{maxBody: smallBody, admin: true}
 	adminUploads = rule{maxBody: archiveBody, admin: true}
+	adminSecret  = rule{maxBody: secretBody, admin: true}
 )
 
 func newAPI(d *Door) *api {

@@ -38,6 +38,10 @@ func (a *api) calls() {
 	call(a, op(put, function, "deploy-function", tagFunctions, "Deploy a function"), adminUploads, d.deploy)
 	call(a, op(remove, function, "delete-function", tagFunctions, "Remove a function"), adminKey, d.deleteFunction)
 	call(a, invokeOp(function+"/invoke"), anyKeySends, d.invoke)
+	call(a, op(get, function+"/secrets", "list-secrets", tagFunctions, "List the secrets of a function, without their values"), anyKey, d.listSecrets)
+	const secret = function + "/secrets/{secret}"
+	call(a, op(put, secret, "put-secret", tagFunctions, "Set a secret of a function; its workers are replaced"), adminSecret, d.putSecret)
+	call(a, op(remove, secret, "delete-secret", tagFunctions, "Remove a secret of a function; its workers are replaced"), adminKey, d.deleteSecret)
 
 	call(a, op(get, "/api/v1/flows", "list-flows", tagFlows, "List flows"), anyKey, d.listFlows)
 	const flow = "/api/v1/flows/{flow}"

@@ -42,6 +42,15 @@ func TestCalls(t *testing.T) {
 		{"deploy under another name", "PUT", "functions/default/new", `{"definition":{"name":"default/old","runtime":"python"},"archive":""}`, adminKey, 400, `"faults":[{"path":"name","message":"\"default/old\" is not the name in the path, \"default/new\": leave it out"}]`},
 		{"deploy what was shown", "PUT", "functions/default/new", `{"definition":{"runtime":"python","env":{"A":"***"}},"archive":""}`, adminKey, 400, `"path":"env.A"`},
 		{"deploy with faults", "PUT", "functions/default/new", `{"definition":{"runtime":"cobol","timeout":"13h"},"archive":""}`, adminKey, 400, `"message":"2 faults, the first: runtime: \"cobol\" is not one of python, node, exec, go, wasm, http","faults":[{"path":"runtime",`},
+		{"set a secret", "PUT", "functions/default/resize/secrets/TOKEN", `{"value":"s3cr3t","description":"of the store"}`, adminKey, 200, `{"name":"TOKEN","description":"of the store","updated":"2026-01-31T00:00:00Z"}`},
+		{"set a secret with a standard key", "PUT", "functions/default/resize/secrets/TOKEN", `{"value":"s3cr3t"}`, standardKey, 403, `this needs an admin key`},
+		{"set a secret to what was shown", "PUT", "functions/default/resize/secrets/TOKEN", `{"value":"***"}`, adminKey, 400, `"path":"value"`},
+		{"set a secret without a value", "PUT", "functions/default/resize/secrets/TOKEN", `{}`, adminKey, 400, `expected required property value to be present`},
+		{"secrets", "GET", "functions/default/resize/secrets", "", standardKey, 200, `{"secrets":[{"name":"TOKEN","description":"of the store","updated":"2026-01-31T00:00:00Z"}]}`},
+		{"no secrets", "GET", "functions/other/greet/secrets", "", otherKey, 200, `{"secrets":[]}`},
+		{"another's secrets", "GET", "functions/default/resize/secrets", "", otherKey, 404, `"message":"there is no function default/resize"`},
+		{"delete a secret", "DELETE", "functions/default/resize/secrets/TOKEN", "", adminKey, 204, ``},
+		{"delete it again", "DELETE", "functions/default/resize/secrets/TOKEN", "", adminKey, 404, `"code":"not_found"`},
 		{"delete a function in use", "DELETE", "functions/default/resize", "", adminKey, 409, `"message":"flow resize-images calls default/resize"`},
 		{"delete a function", "DELETE", "functions/default/new", "", adminKey, 204, ``},
 		{"function that was deleted", "GET", "functions/default/new", "", adminKey, 404, `"code":"not_found"`},
@@ -195,6 +204,7 @@ func TestBodyLimits(t *testing.T) {
 		{"POST", "functions/default/echo/invoke", 16 << 20},
 		{"POST", "queues/out/messages", 16 << 20},
 		{"PUT", "functions/default/x", 64 << 20},
+		{"PUT", "functions/default/x/secrets/A", 512 << 10},
 		{"POST", "apply", 64 << 20},
 	} {
 		t.Run(test.path, func(t *testing.T) {
@@ -287,7 +297,7 @@ func TestFilter(t *testing.T) {
 // TestUnsupported checks a server that has queues only.
 func TestUnsupported(t *testing.T) {
 	f := startDoor(t, admin.Door{Queues: &queues{}})
-	for _, path := range []string{"GET functions", "GET functions/a/b", "POST functions/default/echo/invoke", "GET flows", "GET flows/x", "GET queues/x", "GET dead-letters", "GET logs"} {
+	for _, path := range []string{"GET functions", "GET functions/a/b", "GET functions/a/b/secrets", "DELETE functions/a/b/secrets/c", "POST functions/default/echo/invoke", "GET flows", "GET flows/x", "GET queues/x", "GET dead-letters", "GET logs"} {
 		method, path, _ := strings.Cut(path, " ")
 		resp, body := f.call(t, method, "/api/v1/"+path, adminKey, "")
 		if resp.StatusCode != http.StatusNotImplemented || !strings.Contains(body, `"code":"unsupported"`) {

@@ -24,8 +24,9 @@ const service = "runnel"
 // of calls too that make nothing of it.
 const (
 	smallBody   = 64 << 10
-	messageBody = 16 << 20 // what sends and calls carry
-	archiveBody = 64 << 20 // with the sources of functions, in base64
+	secretBody  = 512 << 10 // a value may be escaped to six times its length
+	messageBody = 16 << 20  // what sends and calls carry
+	archiveBody = 64 << 20  // with the sources of functions, in base64
 )
 
 // Door is the native API. The fields of the first group are needed; the calls
@@ -39,6 +40,7 @@ type Door struct {
 
 	QueueChanges QueueChanges
 	Functions    Functions
+	Secrets      Secrets
 	Invocations  Invocations
 	Flows        Flows
 	DeadLetters  DeadLetters

@@ -415,3 +415,38 @@ func (l *logs) Follow(ctx context.Context, q admin.LogQuery, fn func(admin.LogLi
 		}
 	}
 }
+
+// secrets keeps the descriptions of the secrets of default/resize.
+type secrets struct {
+	mu   sync.Mutex
+	kept []admin.Secret
+}
+
+func (s *secrets) Secrets(_ context.Context, function string) ([]admin.Secret, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if function != "default/resize" {
+		return nil, nil
+	}
+	return s.kept, nil
+}
+
+func (s *secrets) PutSecret(_ context.Context, _, name string, in admin.PutSecret) (admin.Secret, error) {
+	if in.Value == "" {
+		return admin.Secret{}, &runnel.FieldError{Path: "value", Err: errors.New("is empty")}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = append(s.kept, admin.Secret{Name: name, Description: in.Description, Updated: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)})
+	return s.kept[len(s.kept)-1], nil
+}
+
+func (s *secrets) DeleteSecret(_ context.Context, function, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.kept) == 0 {
+		return runnel.Errorf(runnel.CodeNotFound, "function %s has no secret %s", function, name)
+	}
+	s.kept = nil
+	return nil
+}
