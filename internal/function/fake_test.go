@@ -227,7 +227,11 @@ func (p *pool) Drain(ctx context.Context) error {
 func (p *pool) Stats() function.PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return function.PoolStats{Min: p.w.Min, Max: p.w.Max, Idle: 1, Busy: p.busy, Calls: p.calls, Starts: 1}
+	idle := 0
+	if p.busy == 0 {
+		idle = 1
+	}
+	return function.PoolStats{Min: p.w.Min, Max: p.w.Max, Idle: idle, Busy: p.busy, Calls: p.calls, Starts: 1}
 }
 
 func (p *pool) Limits() []function.Limit {
