@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/internal/api/admin"
 	"github.com/runnel-io/runnel/internal/catalog"
 	"github.com/runnel-io/runnel/internal/dispatch"
+	"github.com/runnel-io/runnel/internal/function"
 	"github.com/runnel-io/runnel/internal/queue"
 	"github.com/runnel-io/runnel/internal/spec"
 )
@@ -240,7 +241,7 @@ func (a *applier) deploy(ctx context.Context, owner string, f runnel.Function, s
 	if err != nil {
 		return change, err
 	}
-	d, err := a.functions.set.Deploy(ctx, f, code)
+	d, err := a.functions.set.Deploy(function.By(ctx, owner), f, code)
 	if err != nil {
 		return change, err
 	}

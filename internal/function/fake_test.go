@@ -252,6 +252,7 @@ type bench struct {
 	runner  *runner
 	set     *function.Set
 	built   func(function, line string)
+	pinned  []string // the references of flows
 }
 
 func newBench(t *testing.T) *bench {
@@ -266,6 +267,7 @@ func (b *bench) open() {
 	b.t.Helper()
 	set, err := function.Open(b.t.Context(), function.Options{
 		Dir: filepath.Join(b.dir, "functions"), Runner: b.runner, Records: b.records, BuildLog: b.built,
+		Pinned: func(context.Context, string) ([]string, error) { return b.pinned, nil },
 		Shims: function.Shims{Dir: "/shims", Argv: func(r runnel.Runtime, interpreter string) []string {
 			return []string{interpreter, "/shims/" + string(r)}
 		}},

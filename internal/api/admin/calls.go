@@ -38,6 +38,15 @@ func (a *api) calls() {
 	call(a, op(put, function, "deploy-function", tagFunctions, "Deploy a function"), adminUploads, d.deploy)
 	call(a, op(remove, function, "delete-function", tagFunctions, "Remove a function"), adminKey, d.deleteFunction)
 	call(a, invokeOp(function+"/invoke"), anyKeySends, d.invoke)
+	call(a, op(post, function+"/rollback", "rollback-function", tagFunctions, "Make the previous version live again, or another one"), adminKey, d.rollback)
+	call(a, op(get, function+"/versions", "list-versions", tagFunctions, "List the versions of a function"), anyKey, d.listVersions)
+	call(a, op(post, function+"/versions", "publish-version", tagFunctions, "Publish a version: give it a number, notes and samples"), adminSends, d.publish)
+	const version = function + "/versions/{version}"
+	call(a, op(get, version, "find-version", tagFunctions, "One version, with its notes and samples"), anyKey, d.findVersion)
+	call(a, op(remove, version, "delete-version", tagFunctions, "Remove a version that nothing names"), adminKey, d.removeVersion)
+	const alias = function + "/aliases/{alias}"
+	call(a, op(put, alias, "set-alias", tagFunctions, "Make or move an alias of a version"), adminKey, d.setAlias)
+	call(a, op(remove, alias, "delete-alias", tagFunctions, "Remove an alias that no flow uses"), adminKey, d.deleteAlias)
 
 	call(a, op(get, "/api/v1/flows", "list-flows", tagFlows, "List flows"), anyKey, d.listFlows)
 	const flow = "/api/v1/flows/{flow}"

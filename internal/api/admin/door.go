@@ -39,6 +39,7 @@ type Door struct {
 
 	QueueChanges QueueChanges
 	Functions    Functions
+	Versions     Versions
 	Invocations  Invocations
 	Flows        Flows
 	DeadLetters  DeadLetters
