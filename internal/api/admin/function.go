@@ -156,7 +156,7 @@ func (d *Door) findFunction(ctx context.Context, caller auth.Caller, in *Functio
 
 type deployInput struct {
 	FunctionPath
-	Live bool `query:"live" default:"true" doc:"false: only build it. The version is the first in the answer, and answers those who name it. The settings of the function stay; those that are sent must be the same."`
+	Live string `query:"live" enum:"true,false" doc:"false: only build it. The version is the first in the answer, and answers those who name it. The settings of the function stay; those that are sent must be the same."`
 	Body struct {
 		Definition FunctionDefinition `json:"definition"`
 		Archive    Base64             `json:"archive" doc:"A gzipped tar of the source, in base64."`
@@ -182,11 +182,13 @@ func (d *Door) deploy(ctx context.Context, caller auth.Caller, in *deployInput) 
 		return nil, err
 	}
 	deploy := d.Functions.Deploy
-	if !in.Live {
-		if d.Versions == nil {
-			return nil, unsupported("versions")
-		}
+	switch {
+	case in.Live == "false" && d.Versions == nil:
+		return nil, unsupported("versions")
+	case in.Live == "false":
 		deploy = d.Versions.Build
+	case in.Live != "" && in.Live != "true":
+		return nil, runnel.Errorf(runnel.CodeInvalid, "live=%s: want true or false", in.Live)
 	}
 	deployed, err := deploy(ctx, f, in.Body.Archive)
 	if err != nil {
