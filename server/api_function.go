@@ -88,7 +88,12 @@ func (a functionAPI) describe(ctx context.Context, info function.Info) (admin.Fu
 
 // Deploy implements admin.Functions.
 func (a functionAPI) Deploy(ctx context.Context, def runnel.Function, archive []byte) (admin.Function, error) {
-	return a.put(ctx, def, archive, a.functions.set.Deploy)
+	return a.put(ctx, def, archive, func(ctx context.Context, def runnel.Function, code fs.FS) (function.Deployment, error) {
+		if err := a.owners.check(ctx, "function", def.Name, ""); err != nil {
+			return function.Deployment{}, err
+		}
+		return a.functions.set.Deploy(ctx, def, code)
+	})
 }
 
 // put makes a version of the code in archive, in the way that install does.
@@ -103,9 +108,6 @@ func (a functionAPI) put(ctx context.Context, def runnel.Function, archive []byt
 	defer done()
 	if a.functions.goHandler(def.Name) != nil {
 		return admin.Function{}, goHandlerError(def.Name)
-	}
-	if err := a.owners.check(ctx, "function", def.Name, ""); err != nil {
-		return admin.Function{}, err
 	}
 	code, remove, err := unpack(a.tmp, archive)
 	if err != nil {
