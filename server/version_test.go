@@ -245,6 +245,7 @@ func TestVersionsUnderLoad(t *testing.T) {
 	}
 	close(stop)
 	group.Wait()
+	r.http.CloseIdleConnections() // the server waits for those that were never used
 	slices.Sort(took)
 	t.Logf("%d calls in %.1f s (%.0f/s, %d not made in time), %d failed, %d of another version; median %s, 99 %% %s, longest %s",
 		calls.Load(), time.Since(began).Seconds(), float64(calls.Load())/time.Since(began).Seconds(), late, failed.Load(), wrong.Load(),

@@ -19,9 +19,9 @@ import (
 func newFunctionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "function",
-		Short: "List, publish and name the versions of a function",
+		Short: "Build, list, publish and name the versions of a function",
 	}
-	cmd.AddCommand(newFunctionVersionsCommand(), newFunctionPublishCommand(), newFunctionAliasCommand(), newFunctionRemoveCommand(), newRollbackCommand())
+	cmd.AddCommand(newFunctionBuildCommand(), newFunctionVersionsCommand(), newFunctionPublishCommand(), newFunctionAliasCommand(), newFunctionRemoveCommand(), newRollbackCommand())
 	return cmd
 }
 
@@ -57,14 +57,100 @@ func (v functionVersion) row() []string {
 
 // onFunction makes a call on a function and reads the answer.
 func onFunction(ctx context.Context, c *client, name, method, rest string, in, out any) error {
-	path, err := c.path(ctx, functionKind, name)
+	full, err := c.functionName(ctx, name)
+	if err != nil {
+		return err
+	}
+	path, err := c.path(ctx, functionKind, full)
 	if err != nil {
 		return err
 	}
 	if err := c.do(ctx, method, path+rest, in, out); err != nil {
-		return c.suggest(ctx, functionKind, name, err)
+		return c.suggest(ctx, functionKind, full, err) // it may be the version that is missing
 	}
 	return nil
+}
+
+func newFunctionBuildCommand() *cobra.Command {
+	var runtime, handler string
+	cmd := &cobra.Command{
+		Use:   "build NAME SOURCE",
+		Short: "Make a version of a directory or file, without making it live",
+		Long: `Upload SOURCE, a directory or a file, build it as a version of the function NAME,
+and prove that it loads. Nothing else changes: NAME@HASH calls it, and runnel
+function alias set, publish, and rollback --to take the hash. Runtime and handler
+are those of the live version, unless said; the settings are the function's. The
+first version of a new function is live, since every function has a live one.`,
+		Example: `  runnel function build resize ./resize
+  runnel invoke resize@$(runnel function build -o json resize ./resize | jq -r .version) '{}'`,
+		Args: cobra.ExactArgs(2),
+	}
+	output := addOutputFlag(cmd, "text or json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		inJSON, err := asJSON(*output, "text")
+		if err != nil {
+			return err
+		}
+		c, err := newClient(cmd)
+		if err != nil {
+			return err
+		}
+		archive, err := pack(args[1])
+		if err != nil {
+			return err
+		}
+		if len(archive) > maxUpload {
+			return fmt.Errorf("the packed source is over %d MiB: leave out what is no code", maxUpload>>20)
+		}
+		definition := map[string]any{"source": args[1]}
+		name := args[0]
+		if runtime == "" || !strings.Contains(name, "/") {
+			var f functionInfo
+			if err := onFunction(cmd.Context(), c, name, "GET", "", nil, &f); err != nil {
+				return err
+			}
+			name = f.Name
+			if runtime == "" {
+				for _, field := range []string{"runtime", "handler", "transport"} {
+					if v, ok := f.Definition[field]; ok {
+						definition[field] = v
+					}
+				}
+			}
+		}
+		if runtime != "" {
+			definition["runtime"] = runtime
+		}
+		if handler != "" {
+			definition["handler"] = handler
+		}
+		path, err := c.path(cmd.Context(), functionKind, name)
+		if err != nil {
+			return err
+		}
+		var f functionInfo
+		in := map[string]any{"definition": definition, "archive": archive}
+		if err := c.do(cmd.Context(), "PUT", path+"?live=false", in, &f); err != nil {
+			return err
+		}
+		if len(f.Versions) == 0 {
+			return fmt.Errorf("read the answer: there is no version of %s", name)
+		}
+		v := f.Versions[0]
+		if inJSON {
+			return printJSON(cmd.OutOrStdout(), map[string]any{"function": f.Name, "version": v.Version, "live": v.Version == f.Live})
+		}
+		text := "is not live"
+		if v.Version == f.Live {
+			text = "is live"
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "built %s of %s, which %s\n", v.Version, f.Name, text)
+		return err
+	}
+	addClientFlags(cmd)
+	cmd.Flags().StringVar(&runtime, "runtime", "", "`runtime` of the version: python, node, exec, go or wasm")
+	cmd.Flags().StringVar(&handler, "handler", "", "`handler` of the version")
+	return cmd
 }
 
 func newFunctionVersionsCommand() *cobra.Command {
@@ -186,6 +272,9 @@ becomes public: it keeps its number, and needs no --major, --minor or --revision
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for bump, set := range map[string]bool{"major": major, "minor": minor, "revision": revision} {
+				if set && p.Type != "" {
+					return &usageError{"want one of --major, --minor and --revision"}
+				}
 				if set {
 					p.Type = bump
 				}
@@ -217,7 +306,6 @@ becomes public: it keeps its number, and needs no --major, --minor or --revision
 	flags.BoolVar(&major, "major", false, "raise the first number")
 	flags.BoolVar(&minor, "minor", false, "raise the second number")
 	flags.BoolVar(&revision, "revision", false, "raise the third number")
-	cmd.MarkFlagsMutuallyExclusive("major", "minor", "revision")
 	flags.BoolVar(&p.Private, "private", false, "only for calls that say the number, the hash or latestPrivate")
 	flags.StringVar(&p.Notes, "notes", "", "what is new, as `text`")
 	flags.StringVar(&input, "sample-input", "", "`file` with a payload, - is standard input")
