@@ -88,18 +88,12 @@ func (a functionAPI) describe(ctx context.Context, info function.Info) (admin.Fu
 
 // Deploy implements admin.Functions.
 func (a functionAPI) Deploy(ctx context.Context, def runnel.Function, archive []byte) (admin.Function, error) {
-	return a.put(ctx, def, archive, func(ctx context.Context, def runnel.Function, code fs.FS) (function.Deployment, error) {
-		if err := a.owners.check(ctx, "function", def.Name, ""); err != nil {
-			return function.Deployment{}, err
-		}
-		return a.functions.set.Deploy(ctx, def, code)
-	})
+	return a.put(ctx, def, archive, true)
 }
 
-// put makes a version of the code in archive, in the way that install does.
-func (a functionAPI) put(ctx context.Context, def runnel.Function, archive []byte,
-	install func(context.Context, runnel.Function, fs.FS) (function.Deployment, error),
-) (admin.Function, error) {
+// put makes a version of the code in archive, and makes it live, which a file
+// that owns the function does not allow.
+func (a functionAPI) put(ctx context.Context, def runnel.Function, archive []byte, live bool) (admin.Function, error) {
 	def.Name = fullName(def.Name)
 	done, err := a.take(ctx)
 	if err != nil {
@@ -108,6 +102,13 @@ func (a functionAPI) put(ctx context.Context, def runnel.Function, archive []byt
 	defer done()
 	if a.functions.goHandler(def.Name) != nil {
 		return admin.Function{}, goHandlerError(def.Name)
+	}
+	install := a.functions.set.Build
+	if live {
+		install = a.functions.set.Deploy
+		if err := a.owners.check(ctx, "function", def.Name, ""); err != nil {
+			return admin.Function{}, err
+		}
 	}
 	code, remove, err := unpack(a.tmp, archive)
 	if err != nil {

@@ -48,7 +48,7 @@ func goHandlerError(name string) error {
 
 // Build implements admin.Versions.
 func (a functionAPI) Build(ctx context.Context, def runnel.Function, archive []byte) (admin.Function, error) {
-	return a.put(ctx, def, archive, a.functions.set.Build)
+	return a.put(ctx, def, archive, false)
 }
 
 // FindVersion implements admin.Versions.

@@ -182,6 +182,11 @@ func (a *applier) check(ctx context.Context, file *spec.File, owner string) erro
 			err = ownedBy("flow", f.Name, old.File, owner)
 		}
 		faults = append(faults, placed(file, "flows."+f.Name, err))
+		// What a function of the file will have, nobody knows before it is there:
+		// such a flow waits for its version.
+		if name, _, _ := strings.Cut(f.Call, "@"); !declaresFunction(file, name) {
+			faults = append(faults, placed(file, "flows."+f.Name, at("call", a.flows.callable(f.Call))))
+		}
 	}
 	return errors.Join(faults...)
 }

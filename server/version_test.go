@@ -408,6 +408,51 @@ func TestVersionsOfAFile(t *testing.T) {
 	}
 }
 
+// TestApplyOfAFlowOnAVersion: of functions that are there, the file is checked;
+// a flow of one that is not yet there waits for its version.
+func TestApplyOfAFlowOnAVersion(t *testing.T) {
+	t.Parallel()
+	needPerl(t)
+	r := start(t, config(t))
+	r.put(t, "", "one")
+	status, out := r.apply(t, "app.yaml", "queues: {in: {}}\nflows:\n  f:\n    from: queue:in\n    call: echo@stable\n", nil, false)
+	if status != 400 || len(out.Error.Faults) != 1 || out.Error.Faults[0].Line != 5 || !strings.Contains(out.Error.Faults[0].Message, `"stable"`) {
+		t.Fatalf("got %d %+v, want a fault at line 5", status, out.Error)
+	}
+	r.must(t, "PUT", "echo/aliases/stable", `{"version": "live"}`)
+	if status, out := r.apply(t, "app.yaml", "queues: {in: {}}\nflows:\n  f:\n    from: queue:in\n    call: echo@stable\n", nil, false); status != 200 {
+		t.Fatalf("got %d %+v", status, out.Error)
+	}
+
+	dir := t.TempDir()
+	a := &app{t: t, dir: dir}
+	a.write("runnel.yaml", "functions:\n  echo: {runtime: exec, handler: perl worker.pl, source: ./w}\nqueues: {in: {}, out: {}}\n"+
+		"flows:\n  f: {from: queue:in, call: echo@stable, to: [queue:out]}\n")
+	a.write("w/worker.pl", answering("one"))
+	cfg := config(t)
+	cfg.SpecFile = filepath.Join(dir, "runnel.yaml")
+	for range 2 { // also when the function is there by then
+		a.running = start(t, cfg)
+		a.until("the flow waits", func() bool {
+			_, text := a.call(t, "GET", "/api/v1/flows/f", nil, "")
+			return strings.Contains(text, `has no version \"stable\"`)
+		})
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.running = start(t, cfg)
+	a.until("the function is there", func() bool {
+		status, _ := a.do(t, "GET", "echo", "")
+		return status == 200
+	})
+	a.must(t, "PUT", "echo/aliases/stable", `{"version": "live"}`)
+	a.sendTo("in", messages("1")...)
+	if got := a.take("out", 1); string(got[0].Body) != "one" {
+		t.Errorf("got %q, want one", got[0].Body)
+	}
+}
+
 // TestVersionsOfAGoHandler: there are none.
 func TestVersionsOfAGoHandler(t *testing.T) {
 	t.Parallel()

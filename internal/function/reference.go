@@ -42,13 +42,19 @@ func fullName(name string) string {
 	return "default/" + name
 }
 
-// minPrefix is how many digits of a hash name it, where no other begins so.
-const minPrefix = 4
-
-var (
-	hashLike  = regexp.MustCompile(`^[0-9a-f]{4,16}$`)
-	aliasName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+// hashDigits is how many digits a hash has, minPrefix how many of them name it
+// where no other begins so.
+const (
+	hashDigits = 16
+	minPrefix  = 4
 )
+
+// hashLike says whether text reads as a hash or the beginning of one.
+func hashLike(text string) bool {
+	return len(text) >= minPrefix && len(text) <= hashDigits && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+var aliasName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
 // resolve returns the version of r that want names: live, latest,
 // latestPrivate, an alias, a hash or the beginning of just one, a semantic
@@ -74,7 +80,7 @@ func (r *Record) resolve(want string) (string, error) {
 	if hash, ok := r.Aliases[want]; ok {
 		return hash, nil
 	}
-	if hashLike.MatchString(want) {
+	if hashLike(want) {
 		var hits []string
 		for i := range r.Versions {
 			if strings.HasPrefix(r.Versions[i].Hash, want) {
@@ -138,7 +144,7 @@ func checkAlias(name string) error {
 		return runnel.Errorf(runnel.CodeInvalid, "alias %q: %s moves by publishing a version", name, name)
 	case !aliasName.MatchString(name):
 		return runnel.Errorf(runnel.CodeInvalid, "alias %q: want a letter a to z and up to 31 letters, digits and hyphens after it, as in stable", name)
-	case hashLike.MatchString(name):
+	case hashLike(name):
 		return runnel.Errorf(runnel.CodeInvalid, "alias %q: reads as the beginning of a hash", name)
 	}
 	return nil
