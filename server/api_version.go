@@ -23,14 +23,11 @@ func asCaller(ctx context.Context) context.Context {
 	return function.By(ctx, caller.KeyID)
 }
 
-// version is one change of the versions of a function. A spec file that owns the
-// function is no reason against it: it owns the definition.
-func (a functionAPI) version(ctx context.Context, name string, f func(ctx context.Context) error) error {
-	done, err := a.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
+// change is one change of the versions of a function. A spec file that owns the
+// function is no reason against it: it owns the definition. It does not wait
+// for who applies a file, which may take minutes, since it takes nothing away
+// that a flow could come to use meanwhile.
+func (a functionAPI) change(ctx context.Context, name string, f func(ctx context.Context) error) error {
 	if a.functions.goHandler(name) != nil {
 		return goHandlerError(name)
 	}
@@ -40,6 +37,17 @@ func (a functionAPI) version(ctx context.Context, name string, f func(ctx contex
 	// A flow may wait for the version that there is now.
 	a.flows.wake()
 	return nil
+}
+
+// takeAway is a change after which something is no more. No flow is put
+// meanwhile.
+func (a functionAPI) takeAway(ctx context.Context, name string, f func(ctx context.Context) error) error {
+	done, err := a.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return a.change(ctx, name, f)
 }
 
 func goHandlerError(name string) error {
@@ -65,7 +73,7 @@ func (a functionAPI) FindVersion(_ context.Context, name, version string) (admin
 
 // Publish implements admin.Versions.
 func (a functionAPI) Publish(ctx context.Context, name string, p admin.Publication) (out admin.VersionDetail, err error) {
-	err = a.version(ctx, name, func(ctx context.Context) error {
+	err = a.change(ctx, name, func(ctx context.Context) error {
 		v, err := a.functions.set.Publish(ctx, name, function.Publication{
 			Version: p.Version, Bump: p.Type, Private: p.Private,
 			Notes: function.Notes{Release: p.ReleaseNotes, SampleInput: p.SampleInput, SampleOutput: p.SampleOutput},
@@ -78,12 +86,12 @@ func (a functionAPI) Publish(ctx context.Context, name string, p admin.Publicati
 
 // RemoveVersion implements admin.Versions.
 func (a functionAPI) RemoveVersion(ctx context.Context, name, version string) error {
-	return a.version(ctx, name, func(ctx context.Context) error { return a.functions.set.Remove(ctx, name, version) })
+	return a.takeAway(ctx, name, func(ctx context.Context) error { return a.functions.set.Remove(ctx, name, version) })
 }
 
 // SetAlias implements admin.Versions.
 func (a functionAPI) SetAlias(ctx context.Context, name, alias, version string) (admin.Function, error) {
-	err := a.version(ctx, name, func(ctx context.Context) error {
+	err := a.change(ctx, name, func(ctx context.Context) error {
 		_, err := a.functions.set.SetAlias(ctx, name, alias, version)
 		return err
 	})
@@ -95,7 +103,7 @@ func (a functionAPI) SetAlias(ctx context.Context, name, alias, version string) 
 
 // DeleteAlias implements admin.Versions.
 func (a functionAPI) DeleteAlias(ctx context.Context, name, alias string) error {
-	return a.version(ctx, name, func(ctx context.Context) error {
+	return a.takeAway(ctx, name, func(ctx context.Context) error {
 		records, err := a.flows.records(ctx)
 		if err != nil {
 			return err
@@ -115,7 +123,7 @@ func (a functionAPI) DeleteAlias(ctx context.Context, name, alias string) error 
 
 // Rollback implements admin.Versions.
 func (a functionAPI) Rollback(ctx context.Context, name, to string) (out admin.RolledBack, err error) {
-	err = a.version(ctx, name, func(ctx context.Context) error {
+	err = a.change(ctx, name, func(ctx context.Context) error {
 		d, err := a.functions.set.Rollback(ctx, name, to)
 		out = admin.RolledBack{Live: d.Live, Previous: d.Previous, Changed: d.Changed}
 		return err

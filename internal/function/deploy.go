@@ -178,8 +178,8 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 	}
 	if how == ByDeploy {
 		after.add(next)
+		e.trim(&after, named)
 	}
-	e.trim(&after, named)
 	if err := s.put(ctx, after); err != nil {
 		e.doubt(version)
 		s.retire(e, p)
