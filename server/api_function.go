@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/runnel-io/runnel"
@@ -53,7 +55,8 @@ func (a functionAPI) describe(ctx context.Context, info function.Info) (admin.Fu
 	st := info.Stats
 	out := admin.Function{
 		Name: info.Name, OwnerFile: file, Definition: admin.NewFunctionDefinition(info.Definition),
-		Live: info.Live, Deployed: info.Deployed, State: info.State, LastError: info.LastError,
+		Live: info.Live, Deployed: info.Deployed, Previous: info.Previous, Aliases: info.Aliases,
+		State: info.State, LastError: info.LastError,
 		Workers: admin.WorkerCounts{Min: st.Min, Max: st.Max, Idle: st.Idle, Busy: st.Busy, Starting: st.Starting},
 		Stats: admin.FunctionStats{
 			Calls: st.Calls, Errors: st.Errors, Timeouts: st.Timeouts, Crashes: st.Crashes,
@@ -62,7 +65,17 @@ func (a functionAPI) describe(ctx context.Context, info function.Info) (admin.Fu
 		Versions: []admin.FunctionVersion{}, Limits: []admin.Limit{},
 	}
 	for _, v := range info.Versions {
-		out.Versions = append(out.Versions, admin.FunctionVersion{Version: v.Hash, Created: v.Created, Runtime: string(v.Runtime)})
+		one := versionOf(v)
+		one.Live = v.Hash == info.Live
+		for _, alias := range slices.Sorted(maps.Keys(info.Aliases)) {
+			if info.Aliases[alias] == v.Hash {
+				one.Aliases = append(one.Aliases, alias)
+			}
+		}
+		out.Versions = append(out.Versions, one)
+	}
+	for _, c := range info.History {
+		out.History = append(out.History, admin.LiveChange(c))
 	}
 	for _, l := range info.Limits {
 		if l.Wanted == "" {
@@ -75,6 +88,12 @@ func (a functionAPI) describe(ctx context.Context, info function.Info) (admin.Fu
 
 // Deploy implements admin.Functions.
 func (a functionAPI) Deploy(ctx context.Context, def runnel.Function, archive []byte) (admin.Function, error) {
+	return a.put(ctx, def, archive, true)
+}
+
+// put makes a version of the code in archive, and makes it live, which a file
+// that owns the function does not allow.
+func (a functionAPI) put(ctx context.Context, def runnel.Function, archive []byte, live bool) (admin.Function, error) {
 	def.Name = fullName(def.Name)
 	done, err := a.take(ctx)
 	if err != nil {
@@ -82,17 +101,21 @@ func (a functionAPI) Deploy(ctx context.Context, def runnel.Function, archive []
 	}
 	defer done()
 	if a.functions.goHandler(def.Name) != nil {
-		return admin.Function{}, runnel.Errorf(runnel.CodeConflict, "%s is a Go handler of the program that the server is part of", def.Name)
+		return admin.Function{}, goHandlerError(def.Name)
 	}
-	if err := a.owners.check(ctx, "function", def.Name, ""); err != nil {
-		return admin.Function{}, err
+	install := a.functions.set.Build
+	if live {
+		install = a.functions.set.Deploy
+		if err := a.owners.check(ctx, "function", def.Name, ""); err != nil {
+			return admin.Function{}, err
+		}
 	}
 	code, remove, err := unpack(a.tmp, archive)
 	if err != nil {
 		return admin.Function{}, err
 	}
 	defer remove()
-	if _, err := a.functions.set.Deploy(ctx, def, code); err != nil {
+	if _, err := install(asCaller(ctx), def, code); err != nil {
 		return admin.Function{}, err
 	}
 	a.flows.wake()

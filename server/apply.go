@@ -12,6 +12,7 @@ import (
 	"github.com/runnel-io/runnel/internal/api/admin"
 	"github.com/runnel-io/runnel/internal/catalog"
 	"github.com/runnel-io/runnel/internal/dispatch"
+	"github.com/runnel-io/runnel/internal/function"
 	"github.com/runnel-io/runnel/internal/queue"
 	"github.com/runnel-io/runnel/internal/spec"
 )
@@ -181,6 +182,11 @@ func (a *applier) check(ctx context.Context, file *spec.File, owner string) erro
 			err = ownedBy("flow", f.Name, old.File, owner)
 		}
 		faults = append(faults, placed(file, "flows."+f.Name, err))
+		// What a function of the file will have, nobody knows before it is there:
+		// such a flow waits for its version.
+		if name, _, _ := strings.Cut(f.Call, "@"); !declaresFunction(file, name) {
+			faults = append(faults, placed(file, "flows."+f.Name, at("call", a.flows.callable(f.Call))))
+		}
 	}
 	return errors.Join(faults...)
 }
@@ -240,7 +246,7 @@ func (a *applier) deploy(ctx context.Context, owner string, f runnel.Function, s
 	if err != nil {
 		return change, err
 	}
-	d, err := a.functions.set.Deploy(ctx, f, code)
+	d, err := a.functions.set.Deploy(function.By(ctx, owner), f, code)
 	if err != nil {
 		return change, err
 	}

@@ -38,6 +38,8 @@ type functions struct {
 
 // openFunctions opens the functions of a data directory.
 func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs, in *inside) (*functions, error) {
+	// What is stored is what flows refer to, whether they run or not.
+	stored := &flows{catalog: c}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open functions: %w", err)
@@ -77,7 +79,8 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 		Shims: function.Shims{Dir: shims, Argv: func(r runnel.Runtime, interpreter string) []string {
 			return shim.Command(r, interpreter, shims)
 		}},
-		Log: cfg.Log,
+		Pinned: stored.pinned,
+		Log:    cfg.Log,
 		BuildLog: func(name, line string) {
 			l.add(ownerOf(name), admin.LogLine{Time: time.Now(), Level: "info", Function: name, Text: "build: " + line})
 		},

@@ -89,7 +89,7 @@ func (r *running) trySecret(t *testing.T, function, name string, body map[string
 	return r.call(t, "PUT", "/api/v1/functions/"+function+"/secrets/"+name, map[string][]string{"Content-Type": {"application/json"}}, string(text))
 }
 
-func (r *running) invoke(t *testing.T, function, payload string) (int, string) {
+func (r *running) called(t *testing.T, function, payload string) (int, string) {
 	t.Helper()
 	status, text := r.call(t, "POST", "/api/v1/functions/"+function+"/invoke", nil, payload)
 	return status, strings.TrimSpace(text)
@@ -135,7 +135,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	say("PUT", "/api/v1/functions/default/f/secrets/TOKEN", `{"value":"`+token+`","description":"`+described+`","more":1}`)
 	say("PUT", "/api/v1/functions/default/f/secrets/TOKEN", `{"value":["`+token+`"]}`)
 	say("PUT", "/api/v1/functions/default/f/secrets/bad-name", `{"value":"`+token+`"}`)
-	if _, got := r.invoke(t, "default/f", `"token"`); got != `"`+token+`"` {
+	if _, got := r.called(t, "default/f", `"token"`); got != `"`+token+`"` {
 		t.Fatalf("the function has %s", got)
 	}
 	if status, out := r.ask(t, "PUT", "/api/v1/queues/in", map[string]any{}); status != 200 {
@@ -209,7 +209,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 	write(t, filepath.Join(restored.Dir, "secret.key"), string(keyFile))
 	again.mustDeploy(t, "default/f", nil)
-	if _, got := again.invoke(t, "default/f", `"token"`); got != `"`+token+`"` {
+	if _, got := again.called(t, "default/f", `"token"`); got != `"`+token+`"` {
 		t.Errorf("with the key the restored function has %s", got)
 	}
 }
@@ -254,7 +254,7 @@ func TestSecretChangesUnderLoad(t *testing.T) {
 		callers.Go(func() {
 			for !stop.Load() {
 				from := least.Load()
-				status, text := r.invoke(t, "default/f", `"token"`)
+				status, text := r.called(t, "default/f", `"token"`)
 				var n int64
 				if _, err := fmt.Sscanf(text, `"value-%d"`, &n); status != 200 || err != nil || n < from {
 					t.Errorf("after the value %d: %d %s", from, status, text)
@@ -277,7 +277,7 @@ func TestSecretChangesUnderLoad(t *testing.T) {
 	if status, text := r.call(t, "DELETE", "/api/v1/functions/default/f/secrets/TOKEN", nil, ""); status != 204 {
 		t.Errorf("delete: %d %s", status, text)
 	}
-	if status, text := r.invoke(t, "default/f", `"token"`); status != 204 {
+	if status, text := r.called(t, "default/f", `"token"`); status != 204 {
 		t.Errorf("after its removal: %d %s", status, text)
 	}
 }
@@ -371,11 +371,11 @@ func TestSecretThatCodeDoesNotLoadWith(t *testing.T) {
 	if status != 400 || !strings.Contains(text, "the secret is stored, but new workers do not start") || !strings.Contains(text, "what is ***") || strings.Contains(text, "bad-value") {
 		t.Errorf("got %d %s", status, text)
 	}
-	if _, got := r.invoke(t, "default/f", "1"); got != `"good-value"` {
+	if _, got := r.called(t, "default/f", "1"); got != `"good-value"` {
 		t.Errorf("the old workers answer %s", got)
 	}
 	r.setSecret(t, "default/f", "TOKEN", "better-value")
-	if _, got := r.invoke(t, "default/f", "1"); got != `"better-value"` {
+	if _, got := r.called(t, "default/f", "1"); got != `"better-value"` {
 		t.Errorf("the new workers answer %s", got)
 	}
 }
@@ -395,12 +395,12 @@ func TestSecretKeys(t *testing.T) {
 	r.mustDeploy(t, "default/plain", nil)
 	// Workers cannot read the file, where the kernel can keep them from it.
 	if _, text := r.call(t, "GET", "/api/v1/functions/default/f", nil, ""); strings.Contains(text, `"in_force":true,"how":"landlock`) {
-		if _, got := r.invoke(t, "default/f", `"`+cfg.SecretKeyFile+`"`); got != `"PermissionError"` {
+		if _, got := r.called(t, "default/f", `"`+cfg.SecretKeyFile+`"`); got != `"PermissionError"` {
 			t.Errorf("a worker reads the key file: %s", got)
 		}
 		// Nor what the kernel shows of the environment of another function.
-		_, pid := r.invoke(t, "default/f", `"pid"`)
-		if _, got := r.invoke(t, "default/plain", `"/proc/`+pid+`/environ"`); got != `"PermissionError"` {
+		_, pid := r.called(t, "default/f", `"pid"`)
+		if _, got := r.called(t, "default/plain", `"/proc/`+pid+`/environ"`); got != `"PermissionError"` {
 			t.Errorf("a worker reads the environment of another: %s", got)
 		}
 	} else {
@@ -422,7 +422,7 @@ func TestSecretKeys(t *testing.T) {
 	answers := func(what string, want map[string]string) {
 		t.Helper()
 		for name, part := range want {
-			if _, text := r.invoke(t, name, `"token"`); !strings.Contains(text, part) {
+			if _, text := r.called(t, name, `"token"`); !strings.Contains(text, part) {
 				t.Errorf("%s: %s answers %s, want %s", what, name, text, part)
 			}
 		}
@@ -431,7 +431,7 @@ func TestSecretKeys(t *testing.T) {
 	answers("at first", all)
 	restart(line(2))
 	answers("another key", map[string]string{"default/f": "sealed with a key that is not in the key file", "default/env": "env.TOKEN: the value does not open"})
-	if status, text := r.invoke(t, "default/plain", `"token"`); status != 204 {
+	if status, text := r.called(t, "default/plain", `"token"`); status != 204 {
 		t.Errorf("a function without secrets: %d %s", status, text)
 	}
 	status, out := r.deploy(t, "default/f", nil)
@@ -488,7 +488,7 @@ func TestEnvironmentsOfThePresentRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = start(t, cfg)
-	if _, got := r.invoke(t, "default/f", `"token"`); got != `"in-clear-before"` {
+	if _, got := r.called(t, "default/f", `"token"`); got != `"in-clear-before"` {
 		t.Errorf("got %s", got)
 	}
 	now, err := r.Document(t.Context(), "function", "default/f")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -96,7 +97,10 @@ func status(t *testing.T, args ...string) (int, string) {
 const (
 	functionsAnswer = `{"functions": [
 		{"name": "default/resize", "owner_file": "runnel.yaml", "definition": {"name": "default/resize", "runtime": "python", "source": "./resize", "timeout": "30s", "workers": {"max": 4}, "env": {"TOKEN": "***"}},
-		 "live": "3f9c0d1e2a3b4c5d", "versions": [{"version": "3f9c0d1e2a3b4c5d", "created": "2026-01-02T03:04:05Z", "runtime": "python"}, {"version": "81aa", "created": "2026-01-01T00:00:00Z", "runtime": "python"}],
+		 "live": "3f9c0d1e2a3b4c5d", "versions": [{"version": "3f9c0d1e2a3b4c5d", "created": "2026-01-02T03:04:05Z", "runtime": "python", "semantic_version": "0.2.0", "live": true, "aliases": ["canary"]},
+			{"version": "81aa", "created": "2026-01-01T00:00:00Z", "runtime": "python", "semantic_version": "0.1.0", "public": true}],
+		 "previous": "81aa", "aliases": {"canary": "3f9c0d1e2a3b4c5d"},
+		 "history": [{"version": "3f9c0d1e2a3b4c5d", "time": "2026-01-02T03:04:05Z", "by": "RK1", "how": "rollback"}, {"version": "81aa", "time": "2026-01-01T00:00:00Z", "how": "deploy"}],
 		 "state": "no workers", "last_error": "SyntaxError: invalid syntax\n  line 2", "workers": {"min": 0, "max": 4, "idle": 1, "busy": 2, "starting": 0},
 		 "stats": {"calls": 12, "errors":10, "timeouts": 2, "crashes": 3, "out_of_memory": 4, "starts": 5}, "limits": [{"name": "memory", "wanted": "64MiB", "in_force": true, "how": "RLIMIT_DATA"}]},
 		{"name": "team/shrink", "owner_file": "", "definition": {"runtime": "exec"}, "live": "", "state": "starting", "workers": {"max": 2}, "stats": {}}]}`
@@ -126,9 +130,9 @@ func TestGet(t *testing.T) {
 		want []string
 	}{
 		{"get functions", []string{
-			"function        state       runtime  live          deployed  busy  idle  max  calls  failed  file",
-			"default/resize  no-workers  python   3f9c0d1e2a3b  -         2     1     4    12     10      runnel.yaml",
-			"team/shrink     starting    exec     -             -         0     0     2    0      0       -",
+			"function        state       runtime  live          number  deployed  busy  idle  max  calls  failed  file",
+			"default/resize  no-workers  python   3f9c0d1e2a3b  0.2.0   -         2     1     4    12     10      runnel.yaml",
+			"team/shrink     starting    exec     -             -       -         0     0     2    0      0       -",
 		}},
 		{"flow ls", []string{
 			"flow           state    from          call            to            backlog  running  handled  retried  dead  file",
@@ -192,7 +196,7 @@ func TestDescribe(t *testing.T) {
 			"state         no workers",
 			"last error    SyntaxError: invalid syntax",
 			"                line 2",
-			"live          3f9c0d1e2a3b4c5d",
+			"live          3f9c0d1e2a3b4c5d 0.2.0",
 			"file          runnel.yaml",
 			"workers       2 busy, 1 idle, 0 starting; 0 to 4",
 			"calls         12, 10 of them failed: 2 by timeout, 3 by a crash, 4 out of memory; 5 worker starts",
@@ -205,8 +209,11 @@ func TestDescribe(t *testing.T) {
 			"limits:",
 			"  memory  64MiB  in force  RLIMIT_DATA",
 			"versions:",
-			"  3f9c0d1e2a3b4c5d  " + localTime(t, "2026-01-02T03:04:05Z") + "  python  live",
-			"  81aa              " + localTime(t, "2026-01-01T00:00:00Z") + "  python  -",
+			"  3f9c0d1e2a3b4c5d  " + localTime(t, "2026-01-02T03:04:05Z") + "  python  0.2.0  private  live,canary",
+			"  81aa              " + localTime(t, "2026-01-01T00:00:00Z") + "  python  0.1.0  public   -",
+			"was live:",
+			"  " + localTime(t, "2026-01-02T03:04:05Z") + "  3f9c0d1e2a3b4c5d  0.2.0  rollback  RK1",
+			"  " + localTime(t, "2026-01-01T00:00:00Z") + "  81aa              0.1.0  deploy    -",
 		}},
 		{"describe flow/resize-images", []string{
 			"flow          resize-images",
@@ -317,6 +324,99 @@ func TestFlow(t *testing.T) {
 	text := mustRun(t, "", "flow", "explain", "resize-images", "-o", "json").stdout.Bytes()
 	if err := json.Unmarshal(text, &explained); err != nil || explained.State != "stuck" || len(explained.Reasons) != 2 || explained.Reasons[1].Count != 3 {
 		t.Errorf("as JSON: %s, %v", text, err)
+	}
+}
+
+func TestFunctionVersions(t *testing.T) {
+	by := resources()
+	var all struct{ Functions []json.RawMessage }
+	if err := json.Unmarshal([]byte(functionsAnswer), &all); err != nil {
+		t.Fatal(err)
+	}
+	resize := string(all.Functions[0])
+	var f struct{ Versions []json.RawMessage }
+	if err := json.Unmarshal(all.Functions[0], &f); err != nil {
+		t.Fatal(err)
+	}
+	versions, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const path = " /api/v1/functions/default/resize"
+	by["GET"+path] = resize
+	by["GET"+path+"/versions"] = strings.Replace(string(versions), "Versions", "versions", 1)
+	by["GET"+path+"/versions/0.2"] = `{"version": "3f9c0d1e2a3b4c5d", "created": "2026-01-02T03:04:05Z", "runtime": "python", "semantic_version": "0.2.0", "public": true, "published": "2026-01-02T03:04:05Z",
+		"published_by": "RK1", "live": true, "aliases": ["canary"], "release_notes": "keeps\nthe colours", "sample_input": "{}", "sample_output": "1"}`
+	by["POST"+path+"/versions"] = `{"version": "3f9c0d1e2a3b4c5d", "semantic_version": "0.2.0", "public": true}`
+	by["PUT"+path+"/aliases/canary"] = resize
+	by["DELETE"+path+"/aliases/canary"] = "204"
+	by["DELETE"+path+"/aliases/used"] = `409 {"error": {"code": "conflict", "message": "default/resize@used is called by the flows a"}}`
+	by["DELETE"+path+"/versions/81aa"] = "204"
+	by["POST"+path+"/rollback"] = `{"live": "81aa", "previous": "3f9c", "changed": true, "warning": "the next apply of runnel.yaml undoes it", "function": ` + resize + `}`
+	by["POST /api/v1/functions/team/shrink/rollback"] = `{"live": "81aa", "previous": "81aa", "changed": false, "function": {"name": "team/shrink"}}`
+	api := startAPI(t, by)
+	sample := t.TempDir() + "/in.json"
+	if err := os.WriteFile(sample, []byte(`{"n": 1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args string
+		want []string
+	}{
+		{"function versions resize", []string{
+			"version           built                runtime  number  for      names",
+			"3f9c0d1e2a3b4c5d  " + strings.ReplaceAll(localTime(t, "2026-01-02T03:04:05Z"), " ", "T") + "  python   0.2.0   private  live,canary",
+			"81aa              " + strings.ReplaceAll(localTime(t, "2026-01-01T00:00:00Z"), " ", "T") + "  python   0.1.0   public   -",
+		}},
+		{"function versions resize 0.2", []string{
+			"version       3f9c0d1e2a3b4c5d", "built         " + localTime(t, "2026-01-02T03:04:05Z"), "runtime       python", "number        0.2.0", "for           public",
+			"published     " + localTime(t, "2026-01-02T03:04:05Z"), "by            RK1", "names         live, canary",
+			"notes:", "  keeps", "  the colours", "sample input:", "  {}", "sample output:", "  1",
+		}},
+		{"function publish resize --minor --notes n --sample-input " + sample + " --sample-output -", []string{"published 3f9c0d1e2a3b4c5d of resize as 0.2.0, public"}},
+		{"function publish resize 3f9c --private", []string{"published 3f9c0d1e2a3b4c5d of resize as 0.2.0, public"}},
+		{"function alias set resize canary live", []string{"default/resize@canary is 3f9c0d1e2a3b4c5d"}},
+		{"function alias ls resize", []string{
+			"alias   version           number", "live    3f9c0d1e2a3b4c5d  0.2.0", "canary  3f9c0d1e2a3b4c5d  0.2.0",
+		}},
+		{"function alias rm resize canary", []string{"removed alias canary of resize"}},
+		{"function remove resize 81aa", []string{"removed version 81aa of resize"}},
+		{"rollback resize", []string{"rolled back default/resize: 3f9c -> 81aa"}},
+		{"function rollback resize --to 81aa", []string{"rolled back default/resize: 3f9c -> 81aa"}},
+		{"rollback shrink", []string{"team/shrink is live already: 81aa"}},
+	} {
+		if diff := cmp.Diff(test.want, mustRun(t, "out", strings.Fields(test.args)...).lines()); diff != "" {
+			t.Errorf("runnel %s (-want +got):\n%s", test.args, diff)
+		}
+	}
+	if diff := cmp.Diff([]string{
+		`{"version_type":"minor","release_notes":"n","sample_input":"{\"n\": 1}","sample_output":"out"}`, `{"version":"3f9c","private":true}`,
+	}, api.sent("POST"+path+"/versions")); diff != "" {
+		t.Errorf("what was published (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{`{"to":""}`, `{"to":"81aa"}`}, api.sent("POST"+path+"/rollback")); diff != "" {
+		t.Errorf("rollbacks (-want +got):\n%s", diff)
+	}
+	if got := mustRun(t, "", "rollback", "resize").stderr.String(); got != "runnel: the next apply of runnel.yaml undoes it\n" {
+		t.Errorf("the warning: %q", got)
+	}
+	if text := mustRun(t, "", "function", "versions", "resize", "-o", "json").lines(); len(text) != 2 || !json.Valid([]byte(text[0])) {
+		t.Errorf("as JSON: %q", text)
+	}
+	for args, want := range map[string]string{
+		"function alias rm resize used":               "default/resize@used is called by the flows a",
+		"function versions nothing":                   "there is no function nothing at " + api.url + ": runnel get functions lists them",
+		"rollback rezise":                             "there is no function rezise at " + api.url + ", did you mean default/resize?",
+		"function publish resize --sample-input none": "read the sample: open none: no such file or directory",
+	} {
+		if got := mustFail(t, "", strings.Fields(args)...); got != want {
+			t.Errorf("runnel %s: got %q, want %q", args, got, want)
+		}
+	}
+	for _, args := range []string{"function publish resize --major --minor", "function publish", "function alias set resize x", "rollback", "function versions resize -o yaml"} {
+		if got, text := status(t, strings.Fields(args)...); got != exitUsage {
+			t.Errorf("runnel %s: status %d, %s", args, got, text)
+		}
 	}
 }
 

@@ -69,6 +69,10 @@ var describers = map[kind]func(json.RawMessage) (*sheet, error){
 	queueKind:    describeQueue,
 }
 
+// shownHistory is how many changes of the live version are printed; -o json has
+// all that are kept.
+const shownHistory = 10
+
 func describeFunction(raw json.RawMessage) (*sheet, error) {
 	var f functionInfo
 	if err := json.Unmarshal(raw, &f); err != nil {
@@ -78,7 +82,7 @@ func describeFunction(raw json.RawMessage) (*sheet, error) {
 	s.line("function", f.Name)
 	s.line("state", f.State)
 	s.line("last error", f.LastError)
-	s.line("live", f.Live)
+	s.line("live", strings.TrimSpace(f.Live+" "+f.version(f.Live).Semantic))
 	s.line("deployed", when(f.Deployed))
 	s.line("file", f.OwnerFile)
 	s.line("workers", fmt.Sprintf("%d busy, %d idle, %d starting; %d to %d", f.Workers.Busy, f.Workers.Idle, f.Workers.Starting, f.Workers.Min, f.Workers.Max))
@@ -96,13 +100,18 @@ func describeFunction(raw json.RawMessage) (*sheet, error) {
 	}
 	s.block("limits", limits.String())
 	for _, v := range f.Versions {
-		live := ""
-		if v.Version == f.Live {
-			live = "live"
-		}
-		versions.row(v.Version, when(v.Created), v.Runtime, live)
+		v.Live = v.Version == f.Live
+		versions.row(v.row()...)
 	}
 	s.block("versions", versions.String())
+	var history table
+	for i, c := range f.History {
+		if i == shownHistory {
+			break
+		}
+		history.row(when(c.Time), c.Version, f.version(c.Version).Semantic, c.How, c.By)
+	}
+	s.block("was live", history.String())
 	return &s, nil
 }
 

@@ -83,10 +83,10 @@ func writeFunctions(out io.Writer, raw []json.RawMessage) error {
 		return err
 	}
 	var t table
-	t.row("function", "state", "runtime", "live", "deployed", "busy", "idle", "max", "calls", "failed", "file")
+	t.row("function", "state", "runtime", "live", "number", "deployed", "busy", "idle", "max", "calls", "failed", "file")
 	for _, f := range all {
 		runtime, _ := f.Definition["runtime"].(string)
-		t.row(f.Name, strings.ReplaceAll(f.State, " ", "-"), runtime, shortVersion(f.Live), strings.ReplaceAll(when(f.Deployed), " ", "T"),
+		t.row(f.Name, strings.ReplaceAll(f.State, " ", "-"), runtime, shortVersion(f.Live), f.version(f.Live).Semantic, strings.ReplaceAll(when(f.Deployed), " ", "T"),
 			strconv.Itoa(f.Workers.Busy), strconv.Itoa(f.Workers.Idle), strconv.Itoa(f.Workers.Max),
 			count(f.Stats.Calls), count(f.Stats.Errors), f.OwnerFile)
 	}

@@ -175,11 +175,16 @@ type functionInfo struct {
 	Definition map[string]any `json:"definition"`
 	Live       string         `json:"live"`
 	Deployed   time.Time      `json:"deployed"`
-	Versions   []struct {
+
+	Previous string            `json:"previous"`
+	Versions []functionVersion `json:"versions"`
+	Aliases  map[string]string `json:"aliases"`
+	History  []struct {
 		Version string    `json:"version"`
-		Created time.Time `json:"created"`
-		Runtime string    `json:"runtime"`
-	} `json:"versions"`
+		Time    time.Time `json:"time"`
+		By      string    `json:"by"`
+		How     string    `json:"how"`
+	} `json:"history"`
 	State     string `json:"state"`
 	LastError string `json:"last_error"`
 	Workers   struct {

@@ -10,12 +10,20 @@ import (
 	"github.com/runnel-io/runnel"
 )
 
+// ended is a context that has: a pool asked with it gives what is free, and
+// does not wait.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // Acquire waits for a worker of the version that ref names and returns the
 // place for one call. It starts the pool if there is none; where that failed a
 // moment ago it waits before it tries again, up to 30 s.
 //
-// The version of the place is live when Acquire returns, where ref asks for
-// live: that is when the call begins.
+// The version of the place is what ref names when Acquire returns: that is when
+// the call begins.
 func (s *Set) Acquire(ctx context.Context, ref string) (runnel.Place[runnel.Invoker], error) {
 	none := runnel.Place[runnel.Invoker]{}
 	name, want, err := parse(ref)
@@ -27,19 +35,27 @@ func (s *Set) Acquire(ctx context.Context, ref string) (runnel.Place[runnel.Invo
 		return none, notFound(name)
 	}
 	for {
-		version, p, err := s.pool(ctx, e, want)
+		at, err := s.pool(ctx, e, want)
 		if err != nil {
 			return none, err
 		}
+		p := at.pool
 		if p == nil {
 			continue
 		}
-		call, release, err := p.Acquire(ctx)
+		call, release, err := p.Acquire(ended)
 		if err != nil && !errors.Is(err, ErrDraining) {
+			call, release, err = at.wait(ctx)
+		}
+		if err != nil && !errors.Is(err, ErrDraining) {
+			if at.moved.Err() != nil && ctx.Err() == nil {
+				continue
+			}
 			return none, fmt.Errorf("wait for a worker of %s: %w", name, err)
 		}
 		e.mu.Lock()
-		current := e.pools[version] == p
+		version, lost := e.record.resolve(want)
+		current := lost == nil && version == p.version && e.pools[version] == p
 		limit := timeout(e.record.Definition)
 		e.mu.Unlock()
 		switch {
@@ -54,28 +70,45 @@ func (s *Set) Acquire(ctx context.Context, ref string) (runnel.Place[runnel.Invo
 	}
 }
 
-// pool returns the version that want names and its pool. The pool is nil when
+// stand is where a call waits: the pool of the version that its reference
+// names, until moved ends.
+type stand struct {
+	pool  *pool
+	moved context.Context
+}
+
+// wait waits for a place, for as long as nothing has moved.
+func (at stand) wait(ctx context.Context) (runnel.Invoker, func(), error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(at.moved, func() { cancel(errMoved) })
+	defer stop()
+	return at.pool.Acquire(ctx)
+}
+
+// pool returns the pool of the version that want names. It is nil when
 // something was waited for, and it must be looked again.
-func (s *Set) pool(ctx context.Context, e *entry, want string) (string, *pool, error) {
+func (s *Set) pool(ctx context.Context, e *entry, want string) (stand, error) {
 	e.mu.Lock()
 	switch {
 	case e.closed:
 		e.mu.Unlock()
-		return "", nil, errClosing()
+		return stand{}, errClosing()
 	case e.record.Live == "":
 		e.mu.Unlock()
-		return "", nil, notFound(e.name)
+		return stand{}, notFound(e.name)
 	}
 	version, err := e.record.resolve(want)
 	if err != nil {
 		e.mu.Unlock()
-		return "", nil, err
+		return stand{}, err
 	}
-	if p := e.pools[version]; p != nil {
+	at := stand{e.pools[version], e.moved}
+	if at.pool != nil {
 		e.mu.Unlock()
-		return version, p, nil
+		return at, nil
 	}
-	changed := e.changed
+	changed := e.moved.Done()
 	if f, ok := e.failures[version]; ok && e.starting[version] == nil {
 		if wait := time.Until(f.until); wait > 0 {
 			e.mu.Unlock()
@@ -85,9 +118,9 @@ func (s *Set) pool(ctx context.Context, e *entry, want string) (string, *pool, e
 			case <-timer.C:
 			case <-changed:
 			case <-ctx.Done():
-				return "", nil, fmt.Errorf("wait to start %s again, which failed: %w", e.name, errors.Join(context.Cause(ctx), f.err))
+				return at, fmt.Errorf("wait to start %s again, which failed: %w", e.name, errors.Join(context.Cause(ctx), f.err))
 			}
-			return "", nil, nil
+			return at, nil
 		}
 	}
 	st := s.start(e, version)
@@ -96,14 +129,14 @@ func (s *Set) pool(ctx context.Context, e *entry, want string) (string, *pool, e
 	case <-st.done:
 		select {
 		case <-changed: // so that the error may be that of another version
-			return "", nil, nil
+			return at, nil
 		default:
-			return "", nil, st.err
+			return at, st.err
 		}
 	case <-changed:
-		return "", nil, nil
+		return at, nil
 	case <-ctx.Done():
-		return "", nil, fmt.Errorf("wait for the start of %s: %w", e.name, context.Cause(ctx))
+		return at, fmt.Errorf("wait for the start of %s: %w", e.name, context.Cause(ctx))
 	}
 }
 
@@ -128,7 +161,7 @@ func (s *Set) start(e *entry, version string) *start {
 	}
 	st := &start{done: make(chan struct{})}
 	e.starting[version] = st
-	def, workers, refreshed := e.record.Definition, e.record.workers(version), e.refreshed
+	def, workers, refreshed := e.record.definition(version), e.record.workers(version), e.refreshed
 	s.starts(func(ctx context.Context) {
 		p, err := s.open(ctx, def, version, workers)
 		e.mu.Lock()
@@ -147,7 +180,7 @@ func (s *Set) start(e *entry, version string) *start {
 		case err != nil && e.record.has(version):
 			e.fail(version, err)
 		case err != nil:
-		case !e.closed && e.record.has(version) && e.pools[version] == nil && samePool(def, e.record.Definition):
+		case !e.closed && e.record.has(version) && e.pools[version] == nil && samePool(def, e.record.definition(version)):
 			kept = true
 			e.pools[version] = p
 			delete(e.failures, version)

@@ -112,8 +112,11 @@ func TestPinnedVersions(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", test.ref, got, test.want)
 		}
 	}
-	pools := b.runner.open()
-	pinned := pools[slices.IndexFunc(pools, func(p *pool) bool { return p.Version == first })]
+	pools := b.runner.started()
+	pinned := pools[len(pools)-1] // the first call by the hash has started it
+	if pinned.Version != first {
+		t.Fatalf("got a pool of %s, want one of %s", pinned.Version, first)
+	}
 	if got := pinned.workers().Min; got != 0 {
 		t.Errorf("got %d workers of the old version kept warm, want none", got)
 	}
@@ -162,7 +165,8 @@ func TestReferences(t *testing.T) {
 	}{
 		{ref: "demo/echo", name: "demo/echo", version: "aaaa000000000001"},
 		{ref: "demo/echo@live", name: "demo/echo", version: "aaaa000000000001"},
-		{ref: "demo/echo@b", name: "demo/echo", version: "bbbb000000000003"},
+		{ref: "demo/echo@bbbb", name: "demo/echo", version: "bbbb000000000003"},
+		{ref: "demo/echo@bbb", name: "demo/echo", code: runnel.CodeNotFound, text: `"bbb"`},
 		{ref: "demo/echo@aaaa000000000002", name: "demo/echo", version: "aaaa000000000002"},
 		{ref: "plain", name: "default/plain", version: "cccc000000000004"},
 		{ref: "demo/echo@aaaa", name: "demo/echo", code: runnel.CodeInvalid, text: "aaaa000000000001, aaaa000000000002"},

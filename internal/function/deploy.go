@@ -5,25 +5,62 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
-	"strings"
+	"time"
 
 	"github.com/runnel-io/runnel"
 )
 
-// keptVersions is how many versions of a function can be called: the live one
-// and those before it.
-const keptVersions = 10
-
-// Deployment says what Deploy did.
+// Deployment says what Deploy, Build or Rollback did.
 type Deployment struct {
 	// Name is OWNER/NAME.
 	Name string
-	// Version is live now; Previous was before, and is empty for a new
-	// function.
-	Version, Previous string
+	// Version is what was deployed or built. Live is live now, Previous was
+	// before, and is empty for a new function.
+	Version, Live, Previous string
 	// Changed says whether anything was changed, be it only a setting.
 	Changed bool
+}
+
+type byKey struct{}
+
+// By returns a context for a change by somebody: what they are called is
+// recorded with it.
+func By(ctx context.Context, who string) context.Context {
+	return context.WithValue(ctx, byKey{}, who)
+}
+
+func by(ctx context.Context) string {
+	who, _ := ctx.Value(byKey{}).(string)
+	return who
+}
+
+// change gives f the turn of a function, whether or not there is one.
+func (s *Set) change(ctx context.Context, name string, create bool, f func(ctx context.Context, e *entry) error) error {
+	ctx, leave, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	e := s.entry(name, create)
+	if e == nil {
+		return notFound(name)
+	}
+	if err := e.takeTurn(ctx); err != nil {
+		return err
+	}
+	defer e.endTurn()
+	if !create && e.stored().Live == "" {
+		return notFound(name)
+	}
+	return f(ctx, e)
+}
+
+// stored returns the record. Who has the turn knows that nobody else changes
+// it.
+func (e *entry) stored() Record {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.record
 }
 
 // Deploy makes the code in source the live version of the function def, with
@@ -35,28 +72,11 @@ type Deployment struct {
 // nothing does nothing; one that changes the timeout or the number of workers
 // keeps the processes.
 func (s *Set) Deploy(ctx context.Context, def runnel.Function, source fs.FS) (Deployment, error) {
-	def, err := named(def)
+	d, err := s.stageAnd(ctx, def, source, func(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
+		return s.install(ctx, e, def, version, ByDeploy)
+	})
 	if err != nil {
 		return Deployment{}, err
-	}
-	ctx, leave, err := s.enter(ctx)
-	if err != nil {
-		return Deployment{}, err
-	}
-	defer leave()
-	e := s.entry(def.Name, true)
-	if err := e.takeTurn(ctx); err != nil {
-		return Deployment{}, err
-	}
-	defer e.endTurn()
-	defer s.cleanUp(e)
-	version, err := stage(ctx, s.home(def.Name), def, source)
-	if err != nil {
-		return Deployment{}, fmt.Errorf("deploy %s: %w", def.Name, err)
-	}
-	d, err := s.install(ctx, e, def, version)
-	if err != nil {
-		return Deployment{}, fmt.Errorf("deploy %s: %w", def.Name, err)
 	}
 	if d.Changed {
 		s.opts.Log.Info("function deployed", "function", d.Name, "version", d.Version, "previous", d.Previous)
@@ -64,15 +84,64 @@ func (s *Set) Deploy(ctx context.Context, def runnel.Function, source fs.FS) (De
 	return d, nil
 }
 
+// Build makes a version of the code in source, and proves that it loads.
+// Nothing else changes: the version answers those who name it. Of def only the
+// runtime, the handler, the transport, the URL and the source count; the
+// settings are the function's, and those that def says must be the same.
+//
+// A function always has a live version: the first build of a new one is a
+// deploy.
+func (s *Set) Build(ctx context.Context, def runnel.Function, source fs.FS) (Deployment, error) {
+	d, err := s.stageAnd(ctx, def, source, func(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
+		if e.stored().Live == "" {
+			return s.install(ctx, e, def, version, ByDeploy)
+		}
+		return s.keep(ctx, e, def, version)
+	})
+	if err != nil {
+		return Deployment{}, err
+	}
+	if d.Changed {
+		s.opts.Log.Info("function built", "function", d.Name, "version", d.Version, "live", d.Live)
+	}
+	return d, nil
+}
+
+// stageAnd stages a version, and has the turn meanwhile and while f runs.
+func (s *Set) stageAnd(ctx context.Context, def runnel.Function, source fs.FS,
+	f func(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error),
+) (d Deployment, err error) {
+	if def, err = named(def); err != nil {
+		return d, err
+	}
+	err = s.change(ctx, def.Name, true, func(ctx context.Context, e *entry) error {
+		defer s.cleanUp(e)
+		version, err := stage(ctx, s.home(def.Name), def, source)
+		if err == nil {
+			d, err = f(ctx, e, def, version)
+		}
+		if err != nil {
+			return fmt.Errorf("deploy %s: %w", def.Name, err)
+		}
+		return nil
+	})
+	return d, err
+}
+
 // install makes version, whose code is in its directory, the live one. The
 // caller has the turn, so that nobody else changes the record.
-func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
+func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, version, how string) (Deployment, error) {
 	e.mu.Lock()
 	before := e.record
 	running := e.pools[version] != nil || e.starting[version] != nil
 	_, failing := e.failures[version]
+	// So many workers there are for what the new pool will have to do.
+	size := e.size(version)
+	if before.Live != version {
+		size += e.size(before.Live)
+	}
 	e.mu.Unlock()
-	d := Deployment{Name: def.Name, Version: version, Previous: before.Live, Changed: version != before.Live || !same(def, before.Definition)}
+	d := Deployment{Name: def.Name, Version: version, Live: version, Previous: before.Live, Changed: version != before.Live || !same(def, before.Definition)}
 	after := before
 	after.Name, after.Definition = def.Name, def
 	if version == before.Live && samePool(def, before.Definition) && (running || !failing) {
@@ -85,24 +154,34 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.record = after
-		for version, p := range e.pools {
-			p.timeout = max(p.timeout, timeout(def))
-			p.Resize(after.workers(version))
-		}
+		e.adjust()
 		return d, nil
 	}
-
-	after.Live = version
-	p, err := s.open(ctx, def, version, after.workers(version))
+	named, err := s.named(ctx, &before)
 	if err != nil {
 		return d, err
 	}
-	after.Deployed = s.opts.Now()
-	after.Versions = s.kept(e, def, before, version)
+
+	p, err := s.openWarm(ctx, def, version, bounds(def, true), size)
+	if err != nil {
+		return d, err
+	}
+	next := versionOf(def, version, s.opts.Now())
+	if err := context.Cause(ctx); err != nil {
+		s.retire(e, p)
+		return d, err
+	}
+	if version == before.Live {
+		after.Deployed = next.Created
+	} else {
+		after.enliven(Change{Version: version, Time: next.Created, By: by(ctx), How: how})
+	}
+	if how == ByDeploy {
+		after.add(next)
+		e.trim(&after, named)
+	}
 	if err := s.put(ctx, after); err != nil {
-		e.mu.Lock()
-		e.unsure[version] = true
-		e.mu.Unlock()
+		e.doubt(version)
 		s.retire(e, p)
 		return d, err
 	}
@@ -113,11 +192,110 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 	if closed {
 		old = append(old, p)
 	} else {
-		old = e.swap(p, before.Live, samePool(def, before.Definition))
+		stay := named
+		if !sameSettings(def, before.Definition) {
+			stay = nil
+		} else if !stay[before.Live] {
+			stay[before.Live] = false
+		}
+		old = e.swap(p, stay)
 	}
 	e.mu.Unlock()
 	s.retire(e, old...)
 	return d, nil
+}
+
+// keep records a version that is not live, once it has loaded. The caller has
+// the turn.
+func (s *Set) keep(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
+	before := e.stored()
+	d := Deployment{Name: def.Name, Version: version, Live: before.Live, Previous: before.Live}
+	def, err := before.rebuilt(def)
+	if err != nil {
+		return d, err
+	}
+	if before.newest() == version {
+		return d, nil
+	}
+	d.Changed = true
+	named, err := s.named(ctx, &before)
+	if err != nil {
+		return d, err
+	}
+	after := before
+	after.add(versionOf(def, version, s.opts.Now()))
+	var p *pool
+	if !before.has(version) {
+		if p, err = s.open(ctx, def, version, bounds(def, false)); err != nil {
+			return d, err
+		}
+	}
+	e.trim(&after, named)
+	if err := s.put(ctx, after); err != nil {
+		e.doubt(version)
+		if p != nil {
+			s.retire(e, p)
+		}
+		return d, err
+	}
+	e.mu.Lock()
+	e.record = after
+	old := e.forget()
+	switch {
+	case p == nil:
+	case e.closed || e.pools[version] != nil:
+		old = append(old, p)
+	default:
+		// Who tries it out need not wait for a start.
+		e.pools[version] = p
+		delete(e.failures, version)
+	}
+	e.mu.Unlock()
+	s.retire(e, old...)
+	return d, nil
+}
+
+// named returns the versions that aliases, publications and flows name.
+func (s *Set) named(ctx context.Context, r *Record) (map[string]bool, error) {
+	refs, err := s.opts.Pinned(ctx, r.Name)
+	if err != nil {
+		return nil, fmt.Errorf("find the flows that call %s: %w", r.Name, err)
+	}
+	return r.named(refs), nil
+}
+
+// openWarm starts the pool of a version, with as many workers as now do what
+// it shall do, if there can be so many.
+func (s *Set) openWarm(ctx context.Context, def runnel.Function, version string, w runnel.Workers, size int) (*pool, error) {
+	size = min(size, w.Max)
+	first := w
+	if size > 1 {
+		first.Min = max(w.Min, size)
+	}
+	p, err := s.open(ctx, def, version, first)
+	if err != nil || size < 2 {
+		return p, err
+	}
+	s.fill(ctx, p, size, startTimeout(def))
+	// They stay until they have been idle for long enough.
+	p.Resize(w)
+	return p, nil
+}
+
+// fill waits until n workers of a pool that nobody else uses are ready. The
+// first has proven that the code loads: where the others take too long, fewer
+// have to do.
+func (s *Set) fill(ctx context.Context, p *pool, n int, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for i := range n {
+		_, release, err := p.Acquire(ctx)
+		if err != nil {
+			s.opts.Log.Warn("a version becomes live with fewer workers than were there before", "version", p.version, "workers", i, "before", n, "err", err)
+			return
+		}
+		defer release()
+	}
 }
 
 // put stores a record.
@@ -128,79 +306,80 @@ func (s *Set) put(ctx context.Context, r Record) error {
 	return nil
 }
 
+// doubt notes that a record with this version may be stored, or not.
+func (e *entry) doubt(version string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.unsure[version] = true
+}
+
+// trim forgets versions of r that are no more needed.
+func (e *entry) trim(r *Record, named map[string]bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r.trim(named, e.busy)
+}
+
 // swap makes p the pool of its version, which is live by now, and returns
-// those that it replaces: the one that was live, those of versions that are not
-// kept, and all unless the settings are the same. The caller holds e.mu.
-func (e *entry) swap(p *pool, previous string, same bool) []*pool {
-	stay := make(map[string]*pool)
-	if same {
+// those that it replaces. Others go on if stay is not nil, which is when they
+// were started with the same settings, but for those of versions that are not
+// kept, and those for which stay says false. The caller holds e.mu.
+func (e *entry) swap(p *pool, stay map[string]bool) []*pool {
+	others := make(map[string]*pool)
+	if stay != nil {
 		for version, q := range e.pools {
-			if version != p.version && version != previous && e.record.has(version) {
-				stay[version] = q
+			if wanted, told := stay[version]; version != p.version && e.record.has(version) && (wanted || !told) {
+				others[version] = q
 				delete(e.pools, version)
 			}
 		}
 	}
 	old := e.takePools()
-	e.pools = stay
+	e.pools = others
 	e.pools[p.version] = p
+	e.adjust()
 	return old
 }
 
-// kept returns the versions that are kept when version becomes live: it, the
-// last ones before it, and any of which workers run.
-func (s *Set) kept(e *entry, def runnel.Function, before Record, version string) []Version {
-	next := Version{Hash: version, Created: s.opts.Now(), Runtime: def.Runtime}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	versions := []Version{next}
-	for _, v := range before.Versions {
-		switch {
-		case v.Hash == version:
-			versions[0].Created = v.Created
-		case len(versions) < keptVersions || e.busy(v.Hash):
-			versions = append(versions, v)
+// adjust gives all pools the bounds that the record has for them. The caller
+// holds e.mu.
+func (e *entry) adjust() {
+	for version, p := range e.pools {
+		p.timeout = max(p.timeout, timeout(e.record.Definition))
+		p.Resize(e.record.workers(version))
+	}
+}
+
+// forget removes, and returns, the pools of versions that are not kept. The
+// caller holds e.mu.
+func (e *entry) forget() []*pool {
+	var old []*pool
+	for version, p := range e.pools {
+		if !e.record.has(version) {
+			old = append(old, p)
+			delete(e.pools, version)
 		}
 	}
-	return slices.Clip(versions)
+	return old
 }
 
 // Delete removes the function called name, OWNER/NAME, and its versions. Calls
 // in flight end; the code is removed after them.
 func (s *Set) Delete(ctx context.Context, name string) error {
-	if !strings.Contains(name, "/") {
-		name = "default/" + name
-	}
-	ctx, leave, err := s.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	e := s.entry(name, false)
-	if e == nil {
-		return notFound(name)
-	}
-	if err := e.takeTurn(ctx); err != nil {
-		return err
-	}
-	defer e.endTurn()
-	e.mu.Lock()
-	exists := e.record.Live != ""
-	e.mu.Unlock()
-	if !exists {
-		return notFound(name)
-	}
-	if err := s.opts.Records.Delete(ctx, name); err != nil {
-		return fmt.Errorf("delete %s: %w", name, err)
-	}
-	e.mu.Lock()
-	e.record = Record{}
-	old := e.takePools()
-	e.mu.Unlock()
-	s.retire(e, old...)
-	s.cleanUp(e)
-	s.opts.Log.Info("function deleted", "function", name)
-	return nil
+	name = fullName(name)
+	return s.change(ctx, name, false, func(ctx context.Context, e *entry) error {
+		if err := s.opts.Records.Delete(ctx, name); err != nil {
+			return fmt.Errorf("delete %s: %w", name, err)
+		}
+		e.mu.Lock()
+		e.record = Record{}
+		old := e.takePools()
+		e.mu.Unlock()
+		s.retire(e, old...)
+		s.cleanUp(e)
+		s.opts.Log.Info("function deleted", "function", name)
+		return nil
+	})
 }
 
 // versionDir is the directory of a version.

@@ -10,6 +10,7 @@
 //	Options.Dir/OWNER/NAME/HASH/version.json   their names and hashes
 //	Options.Dir/OWNER/NAME/HASH/venv           link to the virtual environment
 //	Options.Dir/OWNER/NAME/HASH/node_modules   link to the modules
+//	Options.Dir/OWNER/NAME/HASH.json           notes and samples, if it is published
 //
 // A directory is written under a name that begins with "tmp-", synced, and
 // renamed: one with a version's name is whole, or its files do not fit their
@@ -20,23 +21,35 @@
 // Everything else about a function (environment, memory, workers, timeout)
 // belongs to the function and is the same for all its versions.
 //
-// # Deploy
+// # Deploy, build, rollback
 //
-// The order is: copy, build, start the new pool, record, swap, drain the old
-// pool. Each step leaves the old version as it was if it fails. The record is
-// the commit: a process that dies before it starts again with the old version,
-// one that dies after it with the new.
+// The order of a deploy is: copy, build, start the new pool, record, swap,
+// drain the old pool. Each step leaves the old version as it was if it fails.
+// The record is the commit: a process that dies before it starts again with the
+// old version, one that dies after it with the new. A rollback is a deploy of
+// code that is there already; a build is a deploy without the swap.
 //
-// # The promise about live
+// Before the swap the new pool has as many workers as those that it replaces,
+// so that a swap under load costs no wait. A pool stays, and ends its workers
+// as they become idle, where something else names its version.
 //
-// No call begins on a version that is not live at that moment. A call begins
-// when Acquire returns its place: a place of a pool that was swapped out while
-// it was waited for is given back, and the wait goes on at the new pool. Calls
-// that began end on the version that they began on.
+// # References
+//
+// live, latest, latestPrivate, aliases, and the beginning of a semantic version
+// stand for a version that changes; see Record. They are looked up at each
+// call. A version that is published, named by an alias or by a flow is kept.
+//
+// # The promise about references
+//
+// No call begins on a version that its reference does not stand for at that
+// moment. A call begins when Acquire returns its place: a place of another
+// version's pool, or of a pool that was swapped out, is given back, and the
+// wait goes on at the right one. A wait ends at once where something has
+// moved. Calls that began end on the version that they began on.
 //
 // # Locks
 //
-// The turn of a function is held by who deploys, deletes or removes its old
+// The turn of a function is held by who changes its record or removes its old
 // directories, and may be held for minutes. Its mutex guards what Acquire
 // reads, and is never held while waiting for anything. The set's mutex guards
 // the map of functions and whether the set is closed. None is taken under the

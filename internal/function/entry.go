@@ -2,7 +2,10 @@ package function
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +16,7 @@ import (
 type entry struct {
 	name string
 
-	// turn has an element while somebody deploys, deletes or removes
+	// turn has an element while somebody changes the record or removes
 	// directories.
 	turn chan struct{}
 
@@ -31,15 +34,20 @@ type entry struct {
 	old []*pool
 	// past sums the stats of pools that have ended.
 	past PoolStats
-	// unsure are versions of which we do not know whether they were recorded:
-	// their directories stay until the next start tells.
+	// unsure are versions, and files of notes, of which we do not know whether
+	// they were recorded: they stay until the next start tells.
 	unsure map[string]bool
 	// refreshed counts how often the secrets have changed.
 	refreshed int
-	// changed is closed, and replaced, when another pool became the live one.
-	changed chan struct{}
-	closed  bool
+	// moved ends, by move, and is replaced, when a reference may stand for
+	// another version than before, or a version for another pool.
+	moved  context.Context
+	move   context.CancelCauseFunc
+	closed bool
 }
+
+// errMoved is why a wait at a pool ends that may be the wrong one by now.
+var errMoved = errors.New("the reference may stand for another version")
 
 // pool is a Pool with what it was started for.
 type pool struct {
@@ -71,11 +79,13 @@ const (
 )
 
 func newEntry(name string) *entry {
-	return &entry{
+	e := &entry{
 		name: name, turn: make(chan struct{}, 1),
 		pools: make(map[string]*pool), starting: make(map[string]*start),
-		failures: make(map[string]failure), unsure: make(map[string]bool), changed: make(chan struct{}),
+		failures: make(map[string]failure), unsure: make(map[string]bool),
 	}
+	e.moved, e.move = context.WithCancelCause(context.Background())
+	return e
 }
 
 // takeTurn waits for the turn.
@@ -99,9 +109,25 @@ func (e *entry) takePools() []*pool {
 		delete(e.pools, version)
 	}
 	clear(e.failures)
-	close(e.changed)
-	e.changed = make(chan struct{})
+	e.tell()
 	return old
+}
+
+// tell wakes who waits at a pool, to look whether it is still the right one.
+// The caller holds e.mu.
+func (e *entry) tell() {
+	e.move(errMoved)
+	e.moved, e.move = context.WithCancelCause(context.Background())
+}
+
+// size is how many workers of a version can answer. The caller holds e.mu.
+func (e *entry) size(version string) int {
+	p := e.pools[version]
+	if p == nil {
+		return 0
+	}
+	s := p.Stats()
+	return s.Idle + s.Busy
 }
 
 // fail notes that a version did not start. The caller holds e.mu.
@@ -118,6 +144,9 @@ func (e *entry) inUse() map[string]bool {
 	used := make(map[string]bool)
 	for _, v := range e.record.Versions {
 		used[v.Hash] = true
+		if v.Release != nil {
+			used[notesFile(v.Hash)] = true
+		}
 	}
 	for v := range e.pools {
 		used[v] = true
@@ -202,8 +231,14 @@ type Info struct {
 	// Live is the version that answers, Deployed since when.
 	Live     string
 	Deployed time.Time
-	// Versions are those that can be called, the last deployed first.
-	Versions  []Version
+	// Previous is the version that a rollback makes live; "" if there is none.
+	Previous string
+	// Versions are those that can be called, the last built first.
+	Versions []Version
+	// Aliases are the hashes of versions by the names that users gave them.
+	Aliases map[string]string
+	// History says which versions were live, the present one first.
+	History   []Change
 	State     string
 	LastError string
 	// Stats are of all pools since the set was opened; what is of this moment
@@ -222,9 +257,9 @@ func (e *entry) info() (Info, bool) {
 	r := &e.record
 	info := Info{
 		Name: r.Name, Definition: r.Definition,
-		Live: r.Live, Deployed: r.Deployed,
-		Versions: append([]Version(nil), r.Versions...),
-		State:    StateNoWorkers,
+		Live: r.Live, Deployed: r.Deployed, Previous: r.previous(),
+		Versions: slices.Clone(r.Versions), Aliases: maps.Clone(r.Aliases), History: slices.Clone(r.history()),
+		State: StateNoWorkers,
 	}
 	if len(r.Definition.Env) > 0 {
 		info.Definition.Env = make(map[string]string, len(r.Definition.Env))

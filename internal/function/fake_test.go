@@ -227,7 +227,11 @@ func (p *pool) Drain(ctx context.Context) error {
 func (p *pool) Stats() function.PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return function.PoolStats{Min: p.w.Min, Max: p.w.Max, Idle: 1, Busy: p.busy, Calls: p.calls, Starts: 1}
+	idle := 0
+	if p.busy == 0 {
+		idle = 1
+	}
+	return function.PoolStats{Min: p.w.Min, Max: p.w.Max, Idle: idle, Busy: p.busy, Calls: p.calls, Starts: 1}
 }
 
 func (p *pool) Limits() []function.Limit {
@@ -249,6 +253,7 @@ type bench struct {
 	set     *function.Set
 	built   func(function, line string)
 	secrets func(context.Context, runnel.Function) (map[string]string, error)
+	pinned  []string // the references of flows
 }
 
 func newBench(t *testing.T) *bench {
@@ -263,6 +268,7 @@ func (b *bench) open() {
 	b.t.Helper()
 	set, err := function.Open(b.t.Context(), function.Options{
 		Dir: filepath.Join(b.dir, "functions"), Runner: b.runner, Records: b.records, BuildLog: b.built, Secrets: b.secrets,
+		Pinned: func(context.Context, string) ([]string, error) { return b.pinned, nil },
 		Shims: function.Shims{Dir: "/shims", Argv: func(r runnel.Runtime, interpreter string) []string {
 			return []string{interpreter, "/shims/" + string(r)}
 		}},

@@ -23,9 +23,10 @@ type Runner interface {
 // Pool is the workers of one program. Resize, Stats and Limits do not wait for
 // anything: they are called while Acquire is held up.
 type Pool interface {
-	// Acquire waits for a free worker. Release is called once, after the
-	// call. The error wraps ErrDraining once Drain was called, also for those
-	// who wait already; else it is that of ctx.
+	// Acquire waits for a free worker; where one is free, it is given also if
+	// ctx has ended. Release is called once, after the call. The error wraps
+	// ErrDraining once Drain was called, also for those who wait already; else
+	// it is that of ctx.
 	Acquire(ctx context.Context) (call runnel.Invoker, release func(), err error)
 	// Resize changes the bounds. Workers over Max end after their call.
 	Resize(w runnel.Workers)

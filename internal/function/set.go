@@ -36,6 +36,10 @@ type Options struct {
 	// BuildLog gets each line that the build of a function's dependencies
 	// prints. It may be called by several builds at once. Default: nothing.
 	BuildLog func(function, line string)
+	// Pinned returns the references, without the name, by which flows call a
+	// function: what they name is kept. It is called by who changes functions.
+	// Default: nobody refers to anything.
+	Pinned func(ctx context.Context, name string) ([]string, error)
 	// Now is the clock of what is stored. Default time.Now.
 	Now func() time.Time
 }
@@ -87,6 +91,9 @@ func Open(ctx context.Context, opts Options) (*Set, error) {
 	}
 	if opts.Secrets == nil {
 		opts.Secrets = func(context.Context, runnel.Function) (map[string]string, error) { return nil, nil }
+	}
+	if opts.Pinned == nil {
+		opts.Pinned = func(context.Context, string) ([]string, error) { return nil, nil }
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -230,9 +237,7 @@ func (s *Set) Resolve(ref string) (name, version string, err error) {
 
 // Get describes the function called name, OWNER/NAME.
 func (s *Set) Get(name string) (Info, error) {
-	if !strings.Contains(name, "/") {
-		name = "default/" + name
-	}
+	name = fullName(name)
 	if e := s.entry(name, false); e != nil {
 		if info, ok := e.info(); ok {
 			return info, nil

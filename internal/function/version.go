@@ -92,16 +92,10 @@ func stage(ctx context.Context, home string, def runnel.Function, source fs.FS) 
 // verify reads the version in dir and returns an error unless all its files
 // are there, as they were. Other files beside them do not matter.
 func verify(dir string) (*manifest, error) {
-	damaged := func(format string, args ...any) error {
-		return runnel.Errorf(runnel.CodeUnavailable, "the code of version %s is damaged: %s: deploy it again", filepath.Base(dir), fmt.Sprintf(format, args...))
-	}
-	text, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	damaged := func(format string, args ...any) error { return damaged(dir, format, args...) }
+	m, err := readManifest(dir)
 	if err != nil {
-		return nil, damaged("%s cannot be read", manifestFile)
-	}
-	var m manifest
-	if err := json.Unmarshal(text, &m); err != nil || m.hash() != filepath.Base(dir) {
-		return nil, damaged("%s is not what was written", manifestFile)
+		return nil, err
 	}
 	for _, f := range m.Files {
 		name := filepath.Join(dir, codeDir, filepath.FromSlash(f.Name))
@@ -119,7 +113,24 @@ func verify(dir string) (*manifest, error) {
 			return nil, damaged("%s is missing or changed", f.Name)
 		}
 	}
+	return m, nil
+}
+
+// readManifest reads what the version in dir consists of.
+func readManifest(dir string) (*manifest, error) {
+	text, err := os.ReadFile(filepath.Join(dir, manifestFile))
+	if err != nil {
+		return nil, damaged(dir, "%s cannot be read", manifestFile)
+	}
+	var m manifest
+	if err := json.Unmarshal(text, &m); err != nil || m.hash() != filepath.Base(dir) {
+		return nil, damaged(dir, "%s is not what was written", manifestFile)
+	}
 	return &m, nil
+}
+
+func damaged(dir, format string, args ...any) error {
+	return runnel.Errorf(runnel.CodeUnavailable, "the code of version %s is damaged: %s: deploy it again", filepath.Base(dir), fmt.Sprintf(format, args...))
 }
 
 func sumFile(name string) (string, error) {

@@ -185,7 +185,7 @@ func start(t *testing.T) *fixture {
 		Queues:  &queues{},
 		Backups: f.backups,
 
-		QueueChanges: f.changes, Functions: f.functions, Secrets: &secrets{}, Invocations: f.invocations,
+		QueueChanges: f.changes, Functions: f.functions, Versions: f.functions, Secrets: &secrets{}, Invocations: f.invocations,
 		Flows: &flows{paused: make(map[string]bool), made: map[string]runnel.Flow{
 			"default/resize-images": {Name: "resize-images", From: "queue:images", Call: "resize", RequeueDelay: 30 * time.Second},
 		}},

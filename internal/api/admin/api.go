@@ -45,6 +45,7 @@ var (
 	anyKeySends  = rule{maxBody: messageBody}
 	anyUploads   = rule{maxBody: archiveBody}
 	adminKey     = rule{maxBody: smallBody, admin: true}
+	adminSends   = rule{maxBody: messageBody, admin: true}
 	adminUploads = rule{maxBody: archiveBody, admin: true}
 	adminSecret  = rule{maxBody: secretBody, admin: true}
 )

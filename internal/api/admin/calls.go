@@ -42,6 +42,15 @@ func (a *api) calls() {
 	const secret = function + "/secrets/{secret}"
 	call(a, op(put, secret, "put-secret", tagFunctions, "Set a secret of a function; its workers are replaced"), adminSecret, d.putSecret)
 	call(a, op(remove, secret, "delete-secret", tagFunctions, "Remove a secret of a function; its workers are replaced"), adminKey, d.deleteSecret)
+	call(a, op(post, function+"/rollback", "rollback-function", tagFunctions, "Make the previous version live again, or another one"), adminKey, d.rollback)
+	call(a, op(get, function+"/versions", "list-versions", tagFunctions, "List the versions of a function"), anyKey, d.listVersions)
+	call(a, op(post, function+"/versions", "publish-version", tagFunctions, "Publish a version: give it a number, notes and samples"), adminSends, d.publish)
+	const version = function + "/versions/{version}"
+	call(a, op(get, version, "find-version", tagFunctions, "One version, with its notes and samples"), anyKey, d.findVersion)
+	call(a, op(remove, version, "delete-version", tagFunctions, "Remove a version that nothing names"), adminKey, d.removeVersion)
+	const alias = function + "/aliases/{alias}"
+	call(a, op(put, alias, "set-alias", tagFunctions, "Make or move an alias of a version"), adminKey, d.setAlias)
+	call(a, op(remove, alias, "delete-alias", tagFunctions, "Remove an alias that no flow uses"), adminKey, d.deleteAlias)
 
 	call(a, op(get, "/api/v1/flows", "list-flows", tagFlows, "List flows"), anyKey, d.listFlows)
 	const flow = "/api/v1/flows/{flow}"

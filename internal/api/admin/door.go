@@ -41,6 +41,7 @@ type Door struct {
 	QueueChanges QueueChanges
 	Functions    Functions
 	Secrets      Secrets
+	Versions     Versions
 	Invocations  Invocations
 	Flows        Flows
 	DeadLetters  DeadLetters

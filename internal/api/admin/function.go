@@ -37,19 +37,15 @@ type Function struct {
 	Definition FunctionDefinition `json:"definition" doc:"As it was deployed last. The values of env are shown as ***."`
 	Live       string             `json:"live" doc:"The version that answers calls: the hash of its content. Empty: none yet."`
 	Deployed   time.Time          `json:"deployed,omitzero" doc:"When the live version became live."`
-	Versions   []FunctionVersion  `json:"versions" doc:"The versions that are kept, the newest first."`
+	Previous   string             `json:"previous,omitempty" doc:"The version that a rollback makes live. Empty: there is none."`
+	Versions   []FunctionVersion  `json:"versions" doc:"The versions that are kept, the last built first."`
+	Aliases    map[string]string  `json:"aliases,omitempty" doc:"The hashes of versions by the names that they were given."`
+	History    []LiveChange       `json:"history" doc:"Which versions were live, the present one first: at most 50."`
 	State      string             `json:"state" enum:"ready,starting,failing,no workers" doc:"Whether a call would be answered now."`
 	LastError  string             `json:"last_error" doc:"What a worker said when it last failed to start. Empty: none did since the version became live."`
 	Workers    WorkerCounts       `json:"workers"`
 	Stats      FunctionStats      `json:"stats"`
 	Limits     []Limit            `json:"limits" doc:"The limits that were asked for, and whether this machine keeps them."`
-}
-
-// FunctionVersion is one deployed version of a function.
-type FunctionVersion struct {
-	Version string    `json:"version" doc:"The hash of its content."`
-	Created time.Time `json:"created"`
-	Runtime string    `json:"runtime" doc:"python, node, exec, go, wasm or http."`
 }
 
 // WorkerCounts are the processes of a function now.
@@ -91,7 +87,7 @@ func (f Function) shown() Function {
 		}
 		f.Definition.Env = env
 	}
-	f.Versions, f.Limits = filled(f.Versions), filled(f.Limits)
+	f.Versions, f.History, f.Limits = filled(f.Versions), filled(f.History), filled(f.Limits)
 	return f
 }
 
@@ -160,6 +156,7 @@ func (d *Door) findFunction(ctx context.Context, caller auth.Caller, in *Functio
 
 type deployInput struct {
 	FunctionPath
+	Live string `query:"live" enum:"true,false" doc:"false: only build it. The version is the first in the answer, and answers those who name it. The settings of the function stay; those that are sent must be the same."`
 	Body struct {
 		Definition FunctionDefinition `json:"definition"`
 		Archive    Base64             `json:"archive" doc:"A gzipped tar of the source, in base64."`
@@ -184,7 +181,16 @@ func (d *Door) deploy(ctx context.Context, caller auth.Caller, in *deployInput) 
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	deployed, err := d.Functions.Deploy(ctx, f, in.Body.Archive)
+	deploy := d.Functions.Deploy
+	switch {
+	case in.Live == "false" && d.Versions == nil:
+		return nil, unsupported("versions")
+	case in.Live == "false":
+		deploy = d.Versions.Build
+	case in.Live != "" && in.Live != "true":
+		return nil, runnel.Errorf(runnel.CodeInvalid, "live=%s: want true or false", in.Live)
+	}
+	deployed, err := deploy(ctx, f, in.Body.Archive)
 	if err != nil {
 		return nil, fmt.Errorf("deploy: %w", err)
 	}

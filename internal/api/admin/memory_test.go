@@ -185,6 +185,85 @@ func (f *functions) Delete(_ context.Context, name string) error {
 	return nil
 }
 
+// Build makes a version that is not live.
+func (f *functions) Build(_ context.Context, definition runnel.Function, archive []byte) (admin.Function, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if string(archive) == "broken" {
+		return admin.Function{}, runnel.Errorf(runnel.CodeInvalid, "SyntaxError: invalid syntax (main.py, line 1)")
+	}
+	out := f.answer(definition.Name)
+	out.Versions = []admin.FunctionVersion{{Version: "b111", Runtime: string(definition.Runtime)}, {Version: "3f9c", Live: true}}
+	return out, nil
+}
+
+func (f *functions) version(name, version string) (admin.VersionDetail, error) {
+	if _, ok := f.deployed[name]; !ok {
+		return admin.VersionDetail{}, runnel.Errorf(runnel.CodeNotFound, "there is no function %s", name)
+	}
+	if version != "" && version != "3f9c" && version != "1.2.*" {
+		return admin.VersionDetail{}, runnel.Errorf(runnel.CodeNotFound, "function %s has no version %q", name, version)
+	}
+	return admin.VersionDetail{FunctionVersion: admin.FunctionVersion{Version: "3f9c", Runtime: "python", Live: true, Aliases: []string{"stable"}}}, nil
+}
+
+func (f *functions) FindVersion(_ context.Context, name, version string) (admin.VersionDetail, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.version(name, version)
+}
+
+func (f *functions) Publish(ctx context.Context, name string, p admin.Publication) (admin.VersionDetail, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	caller, _ := admin.CallerFrom(ctx)
+	v, err := f.version(name, p.Version)
+	switch {
+	case err != nil:
+		return v, err
+	case p.Type == "patch":
+		return v, &runnel.FieldError{Path: "version_type", Err: errors.New("want major, minor or revision")}
+	case p.Type == "":
+		return v, runnel.Errorf(runnel.CodeConflict, "version 3f9c of %s is published already, as 1.0.0", name)
+	}
+	v.Semantic, v.Public, v.By = p.Type, !p.Private, caller.Account
+	v.ReleaseNotes, v.SampleInput, v.SampleOutput = p.ReleaseNotes, p.SampleInput, fmt.Sprint(len(p.SampleOutput))
+	return v, nil
+}
+
+func (f *functions) RemoveVersion(_ context.Context, name, version string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, err := f.version(name, version)
+	return err
+}
+
+func (f *functions) SetAlias(_ context.Context, name, alias, version string) (admin.Function, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if alias == "live" {
+		return admin.Function{}, runnel.Errorf(runnel.CodeInvalid, "alias %q: moves by a deploy", alias)
+	}
+	v, err := f.version(name, version)
+	out := f.answer(name)
+	out.Aliases = map[string]string{alias: v.Version}
+	return out, err
+}
+
+func (f *functions) DeleteAlias(_ context.Context, name, alias string) error {
+	if alias == "used" {
+		return runnel.Errorf(runnel.CodeConflict, "%s@%s is called by the flows a, b", name, alias)
+	}
+	return nil
+}
+
+func (f *functions) Rollback(_ context.Context, name, to string) (admin.RolledBack, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v, err := f.version(name, to)
+	return admin.RolledBack{Live: v.Version, Previous: "81aa", Changed: true, Warning: "in a file", Function: f.answer(name)}, err
+}
+
 // invocations answer as the payload or the name of the function says.
 type invocations struct {
 	mu   sync.Mutex
