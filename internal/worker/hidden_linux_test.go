@@ -89,7 +89,8 @@ func TestHidden(t *testing.T) {
 		{"list /usr", "<nil> true"},
 		{"read /proc/self/environ", "<nil> 1"},
 		{"write " + filepath.Join(own, "new"), "<nil>"},
-		{"rename " + filepath.Join(own, "new") + " " + filepath.Join(root, "elsewhere", "new"), "<nil>"},
+		{"rename " + filepath.Join(own, "new") + " " + filepath.Join(own, "newer"), "<nil>"},
+		{"rename " + filepath.Join(own, "newer") + " " + filepath.Join(root, "elsewhere", "new"), denied},
 	} {
 		if got := ask(t, p, tt.do); got != tt.want && (tt.want != denied || !strings.Contains(got, "permission denied")) {
 			t.Errorf("%s: got %q, want %q", tt.do, got, tt.want)
@@ -127,22 +128,56 @@ func TestHidden(t *testing.T) {
 	}
 }
 
-// Without hidden directories a process may do with files what it likes.
-func TestNothingHidden(t *testing.T) {
-	p := start(t, program(t), worker.Options{Max: 1})
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "a"), 0o700); err != nil {
+// outside makes a directory that everybody may write to and that is in none of
+// those where programs usually do.
+func outside(t *testing.T) string {
+	t.Helper()
+	home, err := os.UserHomeDir()
+	if err != nil || strings.HasPrefix(home, os.TempDir()) {
+		t.Skipf("no directory outside of %s: home is %q, %v", os.TempDir(), home, err)
+	}
+	dir, err := os.MkdirTemp(home, "runnel-test-")
+	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "a", "to")
-	if got := ask(t, p, "write "+from); got != "<nil>" {
-		t.Error(got)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
 	}
-	if got := ask(t, p, "rename "+from+" "+to); got != "<nil>" {
-		t.Error(got)
+	return dir
+}
+
+// A process reads what is not hidden, and writes only where it is told.
+func TestFilesElsewhere(t *testing.T) {
+	temp, other, writable := outside(t), outside(t), outside(t)
+	prog := program(t)
+	prog.Writable = []string{writable}
+	p := start(t, prog, worker.Options{Max: 1, TempDir: temp})
+	if l := limit(t, p, "files elsewhere"); !l.InForce {
+		t.Skipf("not possible here: %s", l.How)
 	}
-	if got := ask(t, p, "list /"); got != "<nil> true" {
-		t.Error(got)
+	if err := os.WriteFile(filepath.Join(other, "there"), []byte("x"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ do, want string }{
+		{"read " + filepath.Join(other, "there"), "<nil> 1"},
+		{"list /", "<nil> true"},
+		{"write /dev/null", "<nil>"},
+		{"write /dev/stderr", "<nil>"},
+		{"write " + filepath.Join(writable, "new"), "<nil>"},
+		{"write " + filepath.Join(other, "there"), "denied"},
+		{"write " + filepath.Join(other, "new"), "denied"},
+		{"write " + filepath.Join(temp, "new"), "denied"},
+		{"rename " + filepath.Join(writable, "new") + " " + filepath.Join(other, "new"), "denied"},
+		{"write /proc/sys/kernel/hostname", "denied"},
+	} {
+		if got := ask(t, p, tt.do); got != tt.want && (tt.want != "denied" || !strings.Contains(got, "permission denied")) {
+			t.Errorf("%s: got %q, want %q", tt.do, got, tt.want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -46,13 +47,17 @@ type Program struct {
 	Processes int
 	TempBytes int64
 	CPU       time.Duration
-	// Isolated keeps the process from every network but API's.
+	// Isolated keeps the process from every network but [Options.API].
 	Isolated bool
 	// Hidden are directories that the process can neither read nor write,
-	// except for Dir and Visible, which it can read, and its own temporary
-	// directory. That files there exist, and their sizes, it can still see.
+	// except for Dir and Visible, which it can read, Writable, and its own
+	// temporary directory. That files there exist, and their sizes, it can
+	// still see.
 	Hidden  []string
 	Visible []string
+	// Writable are directories that the process may write to besides its
+	// temporary one, as far as its user may.
+	Writable []string
 	// StartTimeout is how long the code may take to load. Default 30s.
 	StartTimeout time.Duration
 }
@@ -74,6 +79,12 @@ type Options struct {
 	// Starts bounds the processes that start at once; one token is held while
 	// code loads. Pools share it, at the number of cores. nil: no bound.
 	Starts chan struct{}
+	// SameUser leaves processes the user of the server, where a server that is
+	// root would give each a user of its own.
+	SameUser bool
+	// API serves Runnel's API on a listener until that is closed. Isolated
+	// processes, which have nothing else, find it by RUNNEL_URL. nil: none.
+	API func(net.Listener)
 	// Log gets the lines that processes print. It is called with a lock held
 	// and must not block. nil: they are dropped.
 	Log func(Line)
@@ -98,8 +109,10 @@ type Line struct {
 
 // Limit is one bound on a process, and whether it holds.
 type Limit struct {
-	// Name is memory, open files, file size, core dumps, hidden directories,
-	// signals, memory of the server, new privileges or death with the server.
+	// Name is memory, processes, cpu time, open files, file size, temporary
+	// space, core dumps, hidden directories, files elsewhere, signals, network,
+	// own user, descendants, memory of the server, new privileges or death with
+	// the server.
 	Name string
 	// Wanted is the bound in words; empty where none was asked for.
 	Wanted string
@@ -155,6 +168,9 @@ func (p Program) withDefaults() (Program, error) {
 	if p.Visible, err = realPaths(p.Visible); err != nil {
 		return p, fmt.Errorf("worker of %s: visible directory: %w", p.Function, err)
 	}
+	if p.Writable, err = realPaths(p.Writable); err != nil {
+		return p, fmt.Errorf("worker of %s: writable directory: %w", p.Function, err)
+	}
 	return p, nil
 }
 
@@ -197,8 +213,9 @@ func realPaths(paths []string) ([]string, error) {
 	return out, nil
 }
 
-// environment returns the whole environment of one process.
-func (p *Program) environment(worker, temp string) []string {
+// environment returns the whole environment of one process. more are entries
+// that Env may not replace.
+func (p *Program) environment(worker, temp string, more ...string) []string {
 	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + temp,
@@ -207,6 +224,7 @@ func (p *Program) environment(worker, temp string) []string {
 	}
 	env = append(env, p.Env...)
 	env = append(env, "RUNNEL_FUNCTION="+p.Function, "RUNNEL_VERSION="+p.Version, "RUNNEL_WORKER="+worker)
+	env = append(env, more...)
 
 	// The kernel passes duplicates on, and languages differ in which they
 	// take: the last entry of a name is the one that counts here.

@@ -24,6 +24,8 @@ const (
 	// killWait bounds the wait for a process that was killed: one that the
 	// kernel does not let die holds up nobody for ever.
 	killWait = 5 * time.Second
+	// apiPort is where an isolated process finds Runnel's API.
+	apiPort = 7070
 )
 
 // numbers names the processes of this server.
@@ -91,6 +93,7 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, []Limit, error) {
 		return nil, nil, err
 	}
 	p.live(w)
+	watching.add(w)
 	var pumps sync.WaitGroup
 	for i := range w.out.streams {
 		pumps.Go(w.out.streams[i].pump)
@@ -112,12 +115,21 @@ func (w *worker) spawn() ([]Limit, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, hidden, err := hide(prog, w.temp)
+	c := command{
+		args: prog.Args, dir: prog.Dir, files: pipes.child, temp: w.temp,
+		processes: prog.Processes, memory: prog.Memory, sameUser: w.pool.opt.SameUser, isolated: prog.Isolated,
+	}
+	var more []string
+	if api := w.pool.opt.API; api != nil && isolates(prog) {
+		c.ports = append(c.ports, apiPort)
+		more = append(more, "RUNNEL_URL=http://127.0.0.1:"+strconv.Itoa(apiPort))
+	}
+	c.env = prog.environment(w.name, w.temp, more...)
+	rules, hidden, err := hide(prog, &c)
 	if err != nil {
 		pipes.close()
 		return nil, err
 	}
-	c := command{args: prog.Args, env: prog.environment(w.name, w.temp), dir: prog.Dir, files: pipes.child}
 	if rules != nil {
 		c.rules = int(rules.Fd())
 		defer rules.Close()
@@ -135,10 +147,14 @@ func (w *worker) spawn() ([]Limit, error) {
 		return nil, fmt.Errorf("starting %s: %w", prog.Args[0], err)
 	}
 	pipes.closeChild()
+	if len(more) > 0 {
+		go w.pool.opt.API(w.proc.listeners[0])
+	}
 	w.pipes = pipes
 	w.dec = newDecoder(pipes.out, prog.MaxOutput)
 	w.write = w.writeOnce
-	return append(w.proc.limit(prog), hidden...), nil
+	limits := append(w.proc.limit(prog), hidden...)
+	return append(limits, limitTemp(prog, c.private)), nil
 }
 
 // load tells the process to load its code, and waits for its word.
@@ -262,7 +278,7 @@ func (w *worker) timeOut(limit time.Duration) ([]runnel.Answer, error) {
 	stderr, _ := w.out.stderr()
 	return nil, &runnel.FunctionError{
 		Kind:    runnel.KindTimeout,
-		Message: fmt.Sprintf("no answer within %s", roughly(limit)),
+		Message: fmt.Sprintf("no answer within %s", roughly(limit)) + w.proc.remark(),
 		Stack:   stderr,
 	}
 }
