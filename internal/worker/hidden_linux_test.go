@@ -27,6 +27,15 @@ func limit(t *testing.T, p *worker.Pool, name string) worker.Limit {
 	return worker.Limit{}
 }
 
+// ifRoot is the first where workers have users of their own: a directory of the
+// tests, in the /tmp of all, is then not theirs.
+func ifRoot(yes, no string) string {
+	if os.Geteuid() == 0 {
+		return yes
+	}
+	return no
+}
+
 func TestHidden(t *testing.T) {
 	root := t.TempDir()
 	data := filepath.Join(root, "data")
@@ -90,7 +99,7 @@ func TestHidden(t *testing.T) {
 		{"read /proc/self/environ", "<nil> 1"},
 		{"write " + filepath.Join(own, "new"), "<nil>"},
 		{"rename " + filepath.Join(own, "new") + " " + filepath.Join(own, "newer"), "<nil>"},
-		{"rename " + filepath.Join(own, "newer") + " " + filepath.Join(root, "elsewhere", "new"), denied},
+		{"rename " + filepath.Join(own, "newer") + " " + filepath.Join(root, "elsewhere", "new"), ifRoot(denied, "<nil>")},
 	} {
 		if got := ask(t, p, tt.do); got != tt.want && (tt.want != denied || !strings.Contains(got, "permission denied")) {
 			t.Errorf("%s: got %q, want %q", tt.do, got, tt.want)

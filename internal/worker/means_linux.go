@@ -153,15 +153,14 @@ func mayMount() string {
 // signals are scoped cannot reach a process that it could reach before: the
 // sweep is a signal to everybody.
 func maySweep() string {
-	outside := 0
-	for _, pid := range []int{1, os.Getppid()} {
-		if pid > 0 && pid != os.Getpid() && unix.Kill(pid, 0) == nil {
-			outside = pid
-			break
-		}
+	other, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{})
+	if err != nil {
+		return "proving that signals are scoped: " + err.Error()
 	}
-	if outside == 0 {
-		return "there is no process to prove that signals are scoped"
+	// It can get signals, though to no effect, until it has been waited for.
+	defer func() { _, _ = other.Wait() }()
+	if err := unix.Kill(other.Pid, 0); err != nil {
+		return "proving that signals are scoped: " + err.Error()
 	}
 	fd, how, err := newRuleset(0, scopeSignals)
 	if err != nil {
@@ -174,7 +173,7 @@ func maySweep() string {
 	if err := restrictSelf(fd); err != nil {
 		return "landlock: " + err.Error()
 	}
-	if err := unix.Kill(outside, 0); !errors.Is(err, unix.EPERM) {
+	if err := unix.Kill(other.Pid, 0); !errors.Is(err, unix.EPERM) {
 		return "landlock does not scope signals here"
 	}
 	return ""

@@ -46,8 +46,8 @@ type box struct {
 // no_new_privs restrict is a thread, as namespaces are a thread's, and its
 // children inherit it, so that nothing needs to run in the child before the
 // program. The kernel kills the child when that thread ends, hence when the
-// server does; so the thread stays until it has reaped the child, and then ends
-// too, restricted as it is.
+// server does; so the thread stays until the child has ended, and then ends
+// too, restricted as it is: it could not clear up after it.
 func spawn(c *command) (*process, error) {
 	askPidfd()
 	p := &process{exited: make(chan struct{})}
@@ -55,12 +55,15 @@ func spawn(c *command) (*process, error) {
 		p.free()
 		return nil, err
 	}
-	started := make(chan error, 1)
+	var child *os.Process
+	started, ended := make(chan error, 1), make(chan struct{})
 	onOwnThread(func() {
-		child, err := p.start(c)
+		var err error
+		child, err = p.start(c)
 		started <- err
 		if err == nil {
-			p.wait(child)
+			p.await()
+			close(ended)
 		}
 	})
 	if err := <-started; err != nil {
@@ -68,6 +71,10 @@ func spawn(c *command) (*process, error) {
 		p.free()
 		return nil, err
 	}
+	go func() {
+		<-ended
+		p.clear(child)
+	}()
 	return p, nil
 }
 
@@ -247,35 +254,37 @@ func (b *box) tasks() int {
 	return b.leaf.tasks()
 }
 
-// killRest kills what is left of a process that has ended itself, on the thread
-// that waits for it.
-func (b *box) killRest() {
-	switch {
-	case b.leaf != nil:
-		b.leaf.kill()
-	case b.scoped:
-		_ = syscall.Kill(-1, syscall.SIGKILL)
-	case b.user != 0:
-		killUser(b.user)
-	default:
-		killMarked(b.mark)
-	}
-}
-
-// wait kills what is left of the process while its id is still taken, then
-// reaps it.
-func (p *process) wait(child *os.Process) {
+// await waits, on the thread that started the process, until that has ended.
+func (p *process) await() {
 	for {
 		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
+	if p.box.leaf == nil && p.box.scoped {
+		_ = syscall.Kill(-1, syscall.SIGKILL)
+	}
+}
+
+// clear kills what is left of a process that has ended, while its id is still
+// taken, then reaps it.
+func (p *process) clear(child *os.Process) {
+	b := &p.box
 	p.mu.Lock()
 	p.count()
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
-	p.box.killRest()
-	p.oom = p.box.leaf != nil && p.box.leaf.oomKilled()
+	switch {
+	case b.leaf != nil:
+		b.leaf.kill()
+		p.oom = b.leaf.oomKilled()
+	case b.scoped:
+		// It is done.
+	case b.user != 0:
+		killUser(b.user)
+	default:
+		killMarked(b.mark)
+	}
 	p.reaped = true
 	p.mu.Unlock()
 	p.state, _ = child.Wait()
@@ -285,10 +294,11 @@ func (p *process) wait(child *os.Process) {
 }
 
 // killMarked kills the processes of this user whose environment has an entry.
-// It looks until it finds none, since they may start others meanwhile.
+// It looks until it finds none twice, since they may start others meanwhile,
+// and a list of processes that come and go may miss one.
 func killMarked(mark string) {
 	entry := []byte(mark)
-	for range 20 {
+	for empty, try := 0, 0; empty < 2 && try < 20; try++ {
 		found := false
 		list, err := os.ReadDir("/proc")
 		if err != nil {
@@ -305,8 +315,10 @@ func killMarked(mark string) {
 			}
 			found = syscall.Kill(pid, syscall.SIGKILL) == nil || found
 		}
-		if !found {
-			return
+		if found {
+			empty = 0
+		} else {
+			empty++
 		}
 	}
 }

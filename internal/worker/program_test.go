@@ -68,6 +68,7 @@ func serve() error {
 	}
 	fmt.Println("loaded")
 	fmt.Fprintln(out, "ready")
+serving:
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil || line == "drain\n" {
@@ -96,6 +97,9 @@ func serve() error {
 		kinds, bodies := "", []byte(nil)
 		for _, p := range parts[1:] {
 			kind, body := handle(id, words, parts[0], p, in, out)
+			if kind == "" {
+				continue serving // it was answered
+			}
 			kinds += fmt.Sprintf(" %s:%d", kind, len(body))
 			bodies = append(bodies, body...)
 		}
@@ -170,6 +174,29 @@ func handle(id string, words []string, meta, payload []byte, in *bufio.Reader, o
 		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "log":
 		fmt.Fprintf(out, "log %s warn %d\n%s", id, len(arg), arg)
+	case "sh": // and what it printed
+		raw, err := exec.Command("/bin/sh", "-c", arg).CombinedOutput()
+		return answer("%s%v", raw, err)
+	case "become":
+		_ = syscall.Exec("/bin/sh", []string{"sh", "-c", arg}, os.Environ())
+	case "spin":
+		for {
+		}
+	case "killall": // whom it may, and itself
+		errs := []error{syscall.Kill(os.Getppid(), syscall.SIGKILL)}
+		group, err := syscall.Getpgid(os.Getppid())
+		errs = append(errs, err, syscall.Kill(-group, syscall.SIGKILL), syscall.Kill(-1, syscall.SIGKILL))
+		fmt.Fprintln(os.Stderr, errors.Join(errs...))
+		_ = syscall.Kill(0, syscall.SIGKILL)
+	case "giant": // a gigabyte
+		fmt.Fprintf(out, "result %s 1 bytes:%d\n", id, 1<<30)
+		chunk := make([]byte, 1<<20)
+		for range 1 << 10 {
+			if _, err := out.Write(chunk); err != nil {
+				os.Exit(1)
+			}
+		}
+		return "", nil
 	case "big":
 		n, _ := strconv.Atoi(arg)
 		return "bytes", make([]byte, n)
