@@ -53,6 +53,8 @@ type command struct {
 	files     []*os.File // descriptors 0 to 4
 	// temp is the directory of the process's own.
 	temp string
+	// give are directories that belong to its user while it runs.
+	give []string
 	// processes is how many processes and threads there may be, memory how many
 	// bytes they may have together where that can be bounded; 0: any.
 	processes int

@@ -28,6 +28,8 @@ var askPidfd = sync.OnceFunc(func() {
 type box struct {
 	leaf *leaf  // its control group, or nil
 	user uint32 // its own, or 0
+	// given are the directories that belong to the user for so long.
+	given []string
 	// scoped: a signal of the thread that waits reaches it, all that it
 	// started, and nobody else.
 	scoped bool
@@ -104,6 +106,12 @@ func (p *process) enclose(c *command) error {
 		if err := giveTo(b.user, c.temp, c.files); err != nil {
 			return err
 		}
+		b.given = c.give
+		for _, dir := range c.give {
+			if err := giveTree(int(b.user), int(b.user), dir); err != nil {
+				return fmt.Errorf("giving a process the directory that it writes to: %w", err)
+			}
+		}
 	case c.sameUser:
 		b.noUser = "none was asked for"
 	default:
@@ -122,6 +130,10 @@ func (p *process) enclose(c *command) error {
 
 // free gives back what enclose made, when no process is in it.
 func (p *process) free() {
+	for _, dir := range p.box.given {
+		// What is gone need not be given back.
+		_ = giveTree(os.Geteuid(), os.Getegid(), dir)
+	}
 	empty := true
 	if p.box.leaf != nil {
 		empty = p.box.leaf.remove()
@@ -339,9 +351,9 @@ func (p *process) limit(prog *Program) []Limit {
 	fileBytes := min(prog.FileBytes, prog.TempBytes)
 	p.mu.Lock()
 	p.limits = atLeast{processes: prog.Processes, cpu: prog.CPU, fileBytes: fileBytes}
-	p.mu.Unlock()
 	var out []Limit
 	asUser(b.user, func() { out = p.rlimits(prog, fileBytes) })
+	p.mu.Unlock()
 	return append(out,
 		limitNetwork(prog, b), limitUser(b), limitDescendants(b), limitTracing(b),
 		Limit{Name: "new privileges", Wanted: "none", InForce: true, How: "no_new_privs"},
@@ -349,6 +361,7 @@ func (p *process) limit(prog *Program) []Limit {
 	)
 }
 
+// rlimits is called with p.mu held, so that the id is the process's.
 func (p *process) rlimits(prog *Program, fileBytes int64) []Limit {
 	return []Limit{
 		p.limitMemory(prog), p.limitProcesses(prog), p.limitCPU(prog),
@@ -455,6 +468,10 @@ func (p *process) setLimit(name string, resource int, first, last int64, how str
 	l := Limit{Name: name, Wanted: strconv.FormatInt(first, 10), How: how}
 	if first == 0 && resource != unix.RLIMIT_CORE {
 		return Limit{Name: name, How: "none was asked for"}
+	}
+	if p.reaped {
+		l.How = "it has ended"
+		return l
 	}
 	var now unix.Rlimit
 	err := unix.Prlimit(p.pid, resource, nil, &now)

@@ -216,18 +216,24 @@ func realPaths(paths []string) ([]string, error) {
 // environment returns the whole environment of one process. more are entries
 // that Env may not replace.
 func (p *Program) environment(worker, temp string, more ...string) []string {
-	env := []string{
+	env := append(basicEnv(temp), p.Env...)
+	env = append(env, "RUNNEL_FUNCTION="+p.Function, "RUNNEL_VERSION="+p.Version, "RUNNEL_WORKER="+worker)
+	return lastOfEach(append(env, more...))
+}
+
+// basicEnv is what every process has, unless it is replaced.
+func basicEnv(temp string) []string {
+	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + temp,
 		"TMPDIR=" + temp,
 		"LANG=C.UTF-8",
 	}
-	env = append(env, p.Env...)
-	env = append(env, "RUNNEL_FUNCTION="+p.Function, "RUNNEL_VERSION="+p.Version, "RUNNEL_WORKER="+worker)
-	env = append(env, more...)
+}
 
-	// The kernel passes duplicates on, and languages differ in which they
-	// take: the last entry of a name is the one that counts here.
+// lastOfEach leaves the last entry of each name. The kernel passes duplicates
+// on, and languages differ in which they take.
+func lastOfEach(env []string) []string {
 	place := make(map[string]int, len(env))
 	out := env[:0:0]
 	for _, entry := range env {

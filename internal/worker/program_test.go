@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,6 +176,20 @@ func handle(id string, words []string, meta, payload []byte, in *bufio.Reader, o
 		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "log":
 		fmt.Fprintf(out, "log %s warn %d\n%s", id, len(arg), arg)
+	case "http":
+		client := http.Client{Timeout: 5 * time.Second}
+		r, err := client.Get(arg)
+		if err != nil {
+			return answer("%v", err)
+		}
+		raw, err := io.ReadAll(r.Body)
+		return answer("%s %v", raw, err)
+	case "dial":
+		conn, err := net.Dial("unix", arg)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return answer("%v", err)
 	case "sh": // and what it printed
 		raw, err := exec.Command("/bin/sh", "-c", arg).CombinedOutput()
 		return answer("%s%v", raw, err)

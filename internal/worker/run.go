@@ -46,7 +46,7 @@ func (w *worker) run(pumps *sync.WaitGroup) {
 	if call {
 		w.done <- outcome{err: failure, dead: true}
 	}
-	watching.remove(w)
+	watching.remove(w.proc)
 	removeAll(w.temp)
 	close(w.ended)
 	w.pool.cleared(w)

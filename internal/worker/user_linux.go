@@ -2,9 +2,11 @@ package worker
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -127,4 +129,14 @@ func giveTo(user uint32, temp string, files []*os.File) error {
 		}
 	}
 	return nil
+}
+
+// giveTree changes the owner of a directory with all below it.
+func giveTree(user, group int, dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, user, group)
+	})
 }

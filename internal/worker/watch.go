@@ -15,76 +15,98 @@ import (
 )
 
 const (
-	// watchEvery is how often busy workers are looked at. A look at a directory
-	// that takes long is followed by watchRest times as long without one.
+	// watchEvery is how often busy processes are looked at. A look that takes
+	// long is followed by watchRest times as long without one.
 	watchEvery = 250 * time.Millisecond
 	watchRest  = 20
 )
 
-// watching looks at the workers of the server for what the kernel does not
+// watching looks at the processes of the server for what the kernel does not
 // bound by itself: how much is in their directories for temporary files, and
 // whether they have more processes than they may. Its goroutine is there while
-// workers are, so that nothing is to be done for a call.
+// they are, so that nothing is to be done for a call.
 var watching watcher
 
 type watcher struct {
-	mu      sync.Mutex
-	workers map[*worker]*watched
+	mu  sync.Mutex
+	all map[*process]*watched
 }
 
-// watched is what is known of a worker. Its fields are the goroutine's.
+// watched is a process, and what is known of it.
 type watched struct {
-	busy bool      // at the last look
-	next time.Time // not to be measured before
+	proc *process
+	dirs []string // what is in them counts
+	most int64
+	busy func() bool
+	// The goroutine's: whether it was busy at the last look, and that it is not
+	// to be measured before next.
+	was  bool
+	next time.Time
 }
 
-func (x *watcher) add(w *worker) {
+// add watches a process, while it is busy, until it is removed.
+func (x *watcher) add(proc *process, dirs []string, most int64, busy func() bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.workers == nil {
-		x.workers = make(map[*worker]*watched)
+	if x.all == nil {
+		x.all = make(map[*process]*watched)
 		go x.run()
 	}
-	x.workers[w] = &watched{busy: true} // with loading its code
+	x.all[proc] = &watched{proc: proc, dirs: dirs, most: most, busy: busy, was: true} // with loading its code
 }
 
-func (x *watcher) remove(w *worker) {
+func (x *watcher) remove(proc *process) {
 	x.mu.Lock()
-	delete(x.workers, w)
+	delete(x.all, proc)
 	x.mu.Unlock()
 }
 
-// run looks until no worker is left.
+// run looks until no process is left.
 func (x *watcher) run() {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
-	var due []*worker
+	var due []*watched
 	for now := range ticker.C {
 		x.mu.Lock()
-		if len(x.workers) == 0 {
-			x.workers = nil
+		if len(x.all) == 0 {
+			x.all = nil
 			x.mu.Unlock()
 			return
 		}
 		due = due[:0]
-		for w, is := range x.workers {
-			busy := w.calling()
+		for _, w := range x.all {
+			busy := w.busy()
 			// Once more when a call has ended: what it did since the last look
 			// may be seen only now.
-			if (busy || is.busy) && !now.Before(is.next) {
+			if (busy || w.was) && !now.Before(w.next) {
 				due = append(due, w)
-				is.busy = busy
+				w.was = busy
 			}
 		}
 		x.mu.Unlock()
 		for _, w := range due {
-			took := w.look()
-			x.mu.Lock()
-			if is := x.workers[w]; is != nil {
-				is.next = time.Now().Add(watchRest * took)
-			}
-			x.mu.Unlock()
+			begun := time.Now()
+			w.look()
+			w.next = time.Now().Add(watchRest * time.Since(begun))
 		}
+	}
+}
+
+// look kills a process that has more than it may.
+func (w *watched) look() {
+	w.proc.mu.Lock()
+	crowded := !w.proc.reaped && w.proc.count()
+	w.proc.mu.Unlock()
+	if crowded {
+		w.proc.breach(w.proc.crowd())
+		return
+	}
+	sum := int64(0)
+	for _, dir := range w.dirs {
+		sum += sizeOf(dir, w.most-sum)
+	}
+	if sum > w.most {
+		w.proc.breach(tempWords(w.most))
 	}
 }
 
@@ -93,24 +115,6 @@ func (w *worker) calling() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.call != nil
-}
-
-// look kills a worker that has more than it may, and returns how long it took
-// to find out.
-func (w *worker) look() time.Duration {
-	begun := time.Now()
-	w.proc.mu.Lock()
-	crowded := !w.proc.reaped && w.proc.count()
-	w.proc.mu.Unlock()
-	prog := &w.pool.prog
-	if crowded {
-		w.proc.breach(w.proc.crowd())
-		return 0
-	}
-	if size := sizeOf(w.temp, prog.TempBytes); size > prog.TempBytes {
-		w.proc.breach(tempWords(prog.TempBytes))
-	}
-	return time.Since(begun)
 }
 
 // limitTemp says how the directory for temporary files is bounded.

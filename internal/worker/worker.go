@@ -93,7 +93,7 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, []Limit, error) {
 		return nil, nil, err
 	}
 	p.live(w)
-	watching.add(w)
+	watching.add(w.proc, []string{temp}, p.prog.TempBytes, w.calling)
 	var pumps sync.WaitGroup
 	for i := range w.out.streams {
 		pumps.Go(w.out.streams[i].pump)
