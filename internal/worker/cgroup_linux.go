@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,11 +60,30 @@ func openTree() *tree {
 		t.why = err.Error()
 		return t
 	}
-	if _, err := os.Stat(filepath.Join(l.dir, "cgroup.kill")); err != nil {
-		t.why = "this kernel cannot kill a control group"
+	if err := l.try(); err != nil {
+		t.why = "control groups are of no use here: " + err.Error()
 	}
 	l.remove()
 	return t
+}
+
+// try starts a process in the group, and looks for what is to end it.
+func (l *leaf) try() error {
+	if _, err := os.Stat(filepath.Join(l.dir, "cgroup.kill")); err != nil {
+		return err
+	}
+	group, err := os.Open(l.dir)
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	sys := &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
+	p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{Sys: sys})
+	if err != nil {
+		return err
+	}
+	_, err = p.Wait()
+	return err
 }
 
 // ownGroup is the directory of the server's control group of version 2. Where

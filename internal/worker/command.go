@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -19,8 +20,8 @@ type RunCommand struct {
 	// Args[0] is the program, absolute or relative to Dir; PATH is not
 	// searched.
 	Args []string
-	// Env are NAME=VALUE entries. The process has these and PATH, HOME, TMPDIR
-	// and LANG, which they may replace, and nothing else.
+	// Env are NAME=VALUE entries. The process has these and PATH, HOME,
+	// TMPDIR, LANG, USER and LOGNAME, which they may replace, and nothing else.
 	Env []string
 	// Dir is the working directory. It can be read.
 	Dir string
@@ -60,8 +61,8 @@ const (
 // first, they are killed, and the error wraps the cause of that. Other errors
 // say which limit ended the program, or its exit status and its last line.
 //
-// Limits are set when the program has begun already: unlike a worker, it is
-// not made to wait for them.
+// The program begins when its limits are set: a shell, which becomes the
+// program, waits for that.
 func Run(ctx context.Context, c RunCommand) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -87,7 +88,7 @@ func Run(ctx context.Context, c RunCommand) error {
 	}
 	defer removeAll(temp)
 	name := filepath.Base(prog.Args[0])
-	p, out, err := startCommand(&prog, temp, &c)
+	p, out, gate, err := startCommand(&prog, temp, &c)
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", name, err)
 	}
@@ -95,6 +96,9 @@ func Run(ctx context.Context, c RunCommand) error {
 	watching.add(p, append([]string{temp}, prog.Writable...), prog.TempBytes, func() bool { return true })
 	defer watching.remove(p)
 	p.limit(&prog)
+	// An error is that of a process that was killed.
+	_, _ = gate.Write([]byte{'\n'})
+	_ = gate.Close()
 
 	stop := context.AfterFunc(ctx, p.kill)
 	go func() {
@@ -121,43 +125,54 @@ func Run(ctx context.Context, c RunCommand) error {
 	return fmt.Errorf("%s: %s", name, words)
 }
 
+// shell waits for a line, and becomes the program of its arguments.
+const shell = "/bin/sh"
+
+var waiting = []string{shell, "-c", `read -r line || exit 1; exec "$0" "$@" </dev/null`}
+
 // startCommand starts the process, and returns the end of the pipe from which
-// to read what it prints.
-func startCommand(prog *Program, temp string, c *RunCommand) (*process, *os.File, error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, nil, err
+// to read what it prints, and that of the one on which it waits for a line.
+func startCommand(prog *Program, temp string, c *RunCommand) (p *process, out, gate *os.File, err error) {
+	if _, err := exec.LookPath(prog.Args[0]); err != nil {
+		return nil, nil, nil, err
 	}
-	defer null.Close()
-	out, in, err := os.Pipe()
-	if err != nil {
-		return nil, nil, err
+	var ends [4]*os.File // of the child and the server, for input and output
+	defer func() {
+		for i, f := range ends {
+			if f != nil && (err != nil || i%2 == 0) {
+				_ = f.Close()
+			}
+		}
+	}()
+	if ends[0], ends[1], err = os.Pipe(); err != nil {
+		return nil, nil, nil, err
 	}
-	defer in.Close()
+	if ends[3], ends[2], err = os.Pipe(); err != nil {
+		return nil, nil, nil, err
+	}
 	// Go's pipes do not block; programs expect theirs to.
-	if err := syscall.SetNonblock(int(in.Fd()), false); err != nil {
-		_ = out.Close()
-		return nil, nil, err
+	for _, f := range []*os.File{ends[0], ends[2]} {
+		if err = syscall.SetNonblock(int(f.Fd()), false); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	start := command{
-		args: prog.Args, env: lastOfEach(append(basicEnv(temp), c.Env...)), dir: prog.Dir, files: []*os.File{null, in, in},
-		temp: temp, give: prog.Writable, processes: prog.Processes, memory: prog.Memory, sameUser: c.SameUser, isolated: prog.Isolated,
+		args: append(waiting[:len(waiting):len(waiting)], prog.Args...), env: lastOfEach(append(basicEnv(temp), c.Env...)), dir: prog.Dir,
+		files: []*os.File{ends[0], ends[2], ends[2]}, temp: temp, give: prog.Writable,
+		processes: prog.Processes, memory: prog.Memory, sameUser: c.SameUser, isolated: prog.Isolated,
 	}
 	rules, _, err := hide(prog, &start)
 	if err != nil {
-		_ = out.Close()
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if rules != nil {
 		start.rules = int(rules.Fd())
 		defer rules.Close()
 	}
-	p, err := spawn(&start)
-	if err != nil {
-		_ = out.Close()
-		return nil, nil, err
+	if p, err = spawn(&start); err != nil {
+		return nil, nil, nil, err
 	}
-	return p, out, nil
+	return p, ends[3], ends[1], nil
 }
 
 // readLines passes on lines until there are no more, and returns the last that

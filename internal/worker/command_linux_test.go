@@ -25,7 +25,7 @@ func shell(t *testing.T, script string) worker.RunCommand {
 
 func TestRun(t *testing.T) {
 	t.Setenv("SECRET", "of the server")
-	c := shell(t, `echo one; echo two >&2; printf three; echo "$A-$SECRET" > new; mkdir sub; echo x > sub/file; chmod 0 sub/file; echo y > $TMPDIR/z`)
+	c := shell(t, `cat; echo one; echo two >&2; printf three; echo "$A-$SECRET" > new; mkdir sub; echo x > sub/file; chmod 0 sub/file; echo y > $TMPDIR/z`)
 	c.Env, c.Writable = []string{"A=b"}, []string{c.Dir}
 	var lines []string
 	c.Output = func(line string) { lines = append(lines, line) }
@@ -65,7 +65,7 @@ func TestRunFails(t *testing.T) {
 	}{
 		{"status", "echo why; echo; exit 3", nil, "sh: exit status 3: why"},
 		{"signal", "kill -9 $$", nil, "sh: signal killed"},
-		{"no program", "", func(c *worker.RunCommand) { c.Args[0] = "/no/such/program" }, "starting program: "},
+		{"no program", "", func(c *worker.RunCommand) { c.Args[0] = "/no/such/program" }, "starting program: exec: \"/no/such/program\""},
 		{"hidden", "echo x > " + secret + "/x", func(c *worker.RunCommand) { c.Hidden = []string{secret} }, "ermission denied"},
 		{"file size", "exec head -c 2000000 /dev/zero > $TMPDIR/x", func(c *worker.RunCommand) { c.FileBytes = 1 << 20 }, "ended by a limit: file size: it wrote to a file beyond 1MiB"},
 		{"space", `i=0; while :; do head -c 100000 /dev/zero > w$i; i=$((i+1)); done`, func(c *worker.RunCommand) { c.TempBytes, c.Writable = 4<<20, []string{c.Dir} }, "ended by a limit: temporary space: it wrote more than 4MiB"},

@@ -83,7 +83,9 @@ func (p *process) kill() {
 	if p.reaped {
 		return
 	}
-	p.count()
+	if p.count(); !p.crowded && p.limits.processes > 0 {
+		p.crowded = p.box.recount() > p.limits.processes
+	}
 	// They may be gone already, which is as well.
 	_ = syscall.Kill(p.pid, syscall.SIGKILL)
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL)

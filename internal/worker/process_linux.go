@@ -84,7 +84,7 @@ func spawn(c *command) (*process, error) {
 func (p *process) enclose(c *command) error {
 	m := available()
 	b := &p.box
-	b.scoped = c.scoped && m.sweep == ""
+	b.scoped = c.scoped && c.rules > 0 && m.sweep == ""
 	b.noLeaf = m.groups
 	if b.noLeaf == "" {
 		var err error
@@ -257,13 +257,21 @@ func (b *box) kill() {
 	}
 }
 
-// tasks is how many processes and threads there are now; 0 where that cannot be
-// known.
+// tasks is how many processes and threads there are now; 0 where that is not
+// known at once.
 func (b *box) tasks() int {
 	if b.leaf == nil {
 		return 0
 	}
 	return b.leaf.tasks()
+}
+
+// recount is tasks where that takes longer to find out.
+func (b *box) recount() int {
+	if b.leaf != nil || b.user == 0 {
+		return 0
+	}
+	return tasksOf(b.user)
 }
 
 // await waits, on the thread that started the process, until that has ended.

@@ -12,8 +12,9 @@ import (
 // box: this system has no means to bound another process.
 type box struct{}
 
-func (*box) kill()      {}
-func (*box) tasks() int { return 0 }
+func (*box) kill()        {}
+func (*box) tasks() int   { return 0 }
+func (*box) recount() int { return 0 }
 
 // isolates says that no process gets a network of its own here.
 func isolates(*Program) bool { return false }

@@ -23,9 +23,9 @@ type Program struct {
 	// searched.
 	Args []string
 	// Env are NAME=VALUE entries. The process has these and PATH, HOME,
-	// TMPDIR, LANG, which they may replace, and RUNNEL_FUNCTION,
-	// RUNNEL_VERSION and RUNNEL_WORKER, which they may not. It has nothing
-	// else: what the server's own environment holds stays there.
+	// TMPDIR, LANG, USER and LOGNAME, which they may replace, and
+	// RUNNEL_FUNCTION, RUNNEL_VERSION and RUNNEL_WORKER, which they may not. It
+	// has nothing else: what the server's own environment holds stays there.
 	Env []string
 	// Memory is the most data that the process may have, in bytes; 0 means no
 	// limit. What counts is what RLIMIT_DATA counts: private writable memory.
@@ -228,6 +228,9 @@ func basicEnv(temp string) []string {
 		"HOME=" + temp,
 		"TMPDIR=" + temp,
 		"LANG=C.UTF-8",
+		// Many programs ask for the name of their user, which has none.
+		"USER=runnel",
+		"LOGNAME=runnel",
 	}
 }
 

@@ -116,6 +116,24 @@ func killUser(user uint32) {
 	<-done
 }
 
+// tasksOf is how many processes and threads a user has.
+func tasksOf(user uint32) int {
+	sum := 0
+	list, _ := os.ReadDir("/proc") // what it lists before an error
+	for _, d := range list {
+		if c := d.Name()[0]; c < '0' || c > '9' {
+			continue
+		}
+		var stat unix.Stat_t
+		if unix.Stat("/proc/"+d.Name(), &stat) != nil || stat.Uid != user {
+			continue
+		}
+		tasks, _ := os.ReadDir("/proc/" + d.Name() + "/task")
+		sum += len(tasks)
+	}
+	return sum
+}
+
 // giveTo makes a user the owner of a worker's directory and of its pipes, which
 // programs open again as /dev/stdout.
 func giveTo(user uint32, temp string, files []*os.File) error {
