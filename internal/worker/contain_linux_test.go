@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/worker"
 )
@@ -399,4 +401,114 @@ func TestUnprivileged(t *testing.T) {
 			t.Log(strings.TrimSpace(line))
 		}
 	}
+}
+
+// Where the kernel does not bound processes they are counted.
+func TestCountedProcesses(t *testing.T) {
+	prog := program(t)
+	prog.Processes = 64
+	p := start(t, prog, worker.Options{Max: 1, SameUser: true})
+	if l := limit(t, p, "processes"); l.InForce || !strings.Contains(l.How, "counted") {
+		t.Skipf("not so here: %+v", l)
+	}
+	err := failure(t, p, "sh i=0; while [ $i -lt 80 ]; do sleep 600 & i=$((i+1)); done; wait")
+	wantKind(t, err, runnel.KindCrash, "processes: it had more than 64")
+}
+
+func init() {
+	ownGroup = func() string {
+		dir, why := worker.OwnGroup()
+		return dir + why
+	}
+}
+
+// A server makes its control groups in its own, or around it where the service
+// manager left it a subgroup.
+func TestOwnGroup(t *testing.T) {
+	root, why := worker.OwnGroup()
+	if why != "" {
+		t.Skipf("not possible here: %s", why)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := filepath.Join(root, "test-of-runnel-"+strconv.Itoa(os.Getpid()))
+	own := filepath.Join(service, "server")
+	for _, dir := range []string{service, own} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := os.Remove(dir); err != nil {
+				t.Error(err)
+			}
+		}()
+	}
+	ask := func() string {
+		t.Helper()
+		group, err := os.Open(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer group.Close()
+		cmd := exec.Command(exe)
+		cmd.Env = []string{"ROLE=group"}
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if got := ask(); got != own {
+		t.Errorf("got %s, want %s", got, own)
+	}
+	if err := unix.Setxattr(service, "user.delegate", []byte("1"), 0); err != nil {
+		t.Skipf("no attributes of control groups: %v", err)
+	}
+	if got := ask(); got != service {
+		t.Errorf("in a subgroup: got %s, want %s", got, service)
+	}
+}
+
+// What a killed server left is removed by the next.
+func TestLeftOver(t *testing.T) {
+	p := start(t, program(t), worker.Options{Max: 1})
+	if l := limit(t, p, "descendants"); l.How != "cgroup.kill" {
+		t.Skipf("not possible here: %+v", l)
+	}
+	root, _ := worker.OwnGroup()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(then string) (pid, orphan int) {
+		t.Helper()
+		server := exec.Command(exe)
+		server.Env = []string{"ROLE=host", "TEMP=" + t.TempDir(), "THEN=" + then}
+		out, err := server.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fscan(out, &orphan); err != nil {
+			t.Fatal(err)
+		}
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		return server.Process.Pid, orphan
+	}
+	pid, orphan := run("orphan")
+	trees := filepath.Join(root, "runnel-"+strconv.Itoa(pid)+"-*")
+	if list, err := filepath.Glob(trees); err != nil || len(list) != 1 || !running(orphan) {
+		t.Fatalf("after the kill: got %q, %v, want one group with process %d", list, err, orphan)
+	}
+	run("pid")
+	if list, err := filepath.Glob(trees); err != nil || len(list) > 0 {
+		t.Errorf("after the next start: got %q, %v", list, err)
+	}
+	eventually(t, "without the orphan", func() bool { return !running(orphan) })
 }

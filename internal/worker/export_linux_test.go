@@ -20,3 +20,6 @@ func Without(names ...string) (undo func()) {
 	}
 	return func() { *m = was }
 }
+
+// OwnGroup is where this server makes control groups, or why not.
+var OwnGroup = ownGroup

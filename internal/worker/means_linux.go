@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -143,7 +142,7 @@ func changesUser() string {
 
 // mayMount runs on a thread that is thrown away.
 func mayMount() string {
-	if err := ownMounts(nil, ""); err != nil {
+	if err := ownMounts([]string{os.TempDir()}, os.TempDir()); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -177,15 +176,4 @@ func maySweep() string {
 		return "landlock does not scope signals here"
 	}
 	return ""
-}
-
-// join says why several things are not possible.
-func join(reasons ...string) string {
-	var out []string
-	for _, r := range reasons {
-		if r != "" {
-			out = append(out, r)
-		}
-	}
-	return strings.Join(out, "; ")
 }

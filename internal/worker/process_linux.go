@@ -130,13 +130,13 @@ func (p *process) enclose(c *command) error {
 
 // free gives back what enclose made, when no process is in it.
 func (p *process) free() {
-	for _, dir := range p.box.given {
-		// What is gone need not be given back.
-		_ = giveTree(os.Geteuid(), os.Getegid(), dir)
-	}
 	empty := true
 	if p.box.leaf != nil {
 		empty = p.box.leaf.remove()
+	}
+	for _, dir := range p.box.given {
+		// What is gone need not be given back.
+		_ = giveTree(os.Geteuid(), os.Getegid(), dir)
 	}
 	if p.box.user != 0 && empty {
 		freeUser(p.box.user)
@@ -404,7 +404,11 @@ func (p *process) limitProcesses(prog *Program) Limit {
 		l.Wanted = wanted
 		return l
 	}
-	return Limit{Name: name, Wanted: wanted, How: join("no pids controller of control groups", "no user of its own: "+p.box.noUser)}
+	how := "no pids controller of control groups; no user of its own: " + p.box.noUser
+	if p.box.leaf != nil {
+		how += "; they are counted while it has a call, and the worker is killed"
+	}
+	return Limit{Name: name, Wanted: wanted, How: how}
 }
 
 // limitCPU: at the first limit the kernel sends SIGXCPU, which some languages

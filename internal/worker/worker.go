@@ -170,7 +170,7 @@ func (w *worker) load(ctx context.Context) error {
 	case <-timer.C:
 		w.kill()
 		<-w.ended
-		return w.startError(fmt.Sprintf("the code did not load within %s", timeout))
+		return w.startError(fmt.Sprintf("the code did not load within %s", timeout) + w.proc.remark())
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
