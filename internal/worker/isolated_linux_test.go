@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,7 +20,8 @@ func TestIsolated(t *testing.T) {
 		_, _ = io.WriteString(w, "not for it")
 	}))
 	t.Cleanup(ours.Close)
-	abstract, err := net.Listen("unix", "@runnel-test-isolated")
+	name := "@runnel-test-" + strconv.Itoa(os.Getpid())
+	abstract, err := net.Listen("unix", name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +57,7 @@ func TestIsolated(t *testing.T) {
 		if got := ask(t, p, "http http://192.0.2.1"); !strings.Contains(got, "unreachable") {
 			t.Errorf("another machine: got %q", got)
 		}
-		if got := ask(t, p, "dial @runnel-test-isolated"); got == "<nil>" {
+		if got := ask(t, p, "dial "+name); got == "<nil>" {
 			t.Error("it reaches an abstract socket")
 		}
 		wantKind(t, failure(t, p, "exit 1"), "crash", "exit status 1")
