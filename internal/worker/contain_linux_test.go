@@ -68,7 +68,13 @@ func elsewhere(t *testing.T) (worker.Program, worker.Options) {
 	if err := os.WriteFile(prog.Args[0], raw, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return prog, worker.Options{Max: 1, TempDir: outside(t)}
+	data := outside(t)
+	temp := filepath.Join(data, "workers")
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	prog.Hidden = []string{data}
+	return prog, worker.Options{Max: 1, TempDir: temp}
 }
 
 const fill = `i=0; while head -c 1000000 /dev/zero > %s/fill$i; do i=$((i+1)); done; sleep 60`
@@ -199,6 +205,9 @@ func TestPrivateTmp(t *testing.T) {
 	stop()
 	if got := ask(t, p, "list /tmp"); got != "<nil> false" {
 		t.Errorf("the next worker's /tmp: got %q, want it empty", got)
+	}
+	if got := ask(t, p, "list "+prog.Hidden[0]); !strings.Contains(got, "permission denied") {
+		t.Errorf("the data directory: got %q", got)
 	}
 	full := outside(t)
 	if got := ask(t, p, "sh head -c 1000 /dev/zero > "+full+"/x"); !strings.Contains(got, "ermission denied") {

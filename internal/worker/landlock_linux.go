@@ -107,6 +107,7 @@ func hide(prog *Program, c *command) (file *os.File, limits []Limit, err error) 
 		}
 		if c.ownUser {
 			limits[1].How += "; its own user can write only where everybody can"
+			limits[2].InForce, limits[2].How = true, ownUserWords
 		}
 		if len(prog.Hidden) == 0 {
 			limits[0].How = "none were asked for"
@@ -145,7 +146,7 @@ func hide(prog *Program, c *command) (file *os.File, limits []Limit, err error) 
 			limits[2].How += ", but for the one thread of the server that waits for it"
 		}
 	} else if c.ownUser {
-		limits[2].InForce, limits[2].How = true, "a user of its own"
+		limits[2].InForce, limits[2].How = true, ownUserWords
 	}
 	return file, limits, nil
 }

@@ -467,7 +467,7 @@ func limitTracing(b *box) Limit {
 	l := Limit{Name: "memory of the server", Wanted: "unreadable", InForce: b.untraceable, How: "capabilities, or PR_SET_DUMPABLE"}
 	switch {
 	case b.user != 0:
-		l.InForce, l.How = true, "a user of its own"
+		l.InForce, l.How = true, ownUserWords
 	case !b.untraceable:
 		l.How = "the server has no capabilities to keep from its workers, and is not set undumpable"
 	}

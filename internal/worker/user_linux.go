@@ -25,6 +25,8 @@ const (
 	usersInBlock = 1000
 
 	secureNoFixup = 1 << 2 // SECBIT_NO_SETUID_FIXUP
+
+	ownUserWords = "a user of its own"
 )
 
 // users are the ids that this server has claimed and that are free. Those of a
