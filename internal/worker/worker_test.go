@@ -150,12 +150,12 @@ func TestTimeoutKillsOnlyTheGuilty(t *testing.T) {
 			}
 		})
 	}
-	short, cancelShort := context.WithTimeout(ctx, 200*time.Millisecond)
-	defer cancelShort()
 	child, err := guilty.Invoke(ctx, invocation("child"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	short, cancelShort := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancelShort()
 	begun := time.Now()
 	_, err = guilty.Invoke(short, invocation("sleep"))
 	took := time.Since(begun)
