@@ -32,6 +32,8 @@
 // # Locks
 //
 // Pool.mu guards who is idle, busy and waiting; worker.mu the call in flight;
-// output.mu the lines. Pool.mu may be taken while none of the others is held;
-// none is held while a process is waited for.
+// output.mu the lines; process.mu that the process's id is still its own, and
+// watcher.mu which processes are watched. Pool.mu may be taken while none of the
+// others is held, and process.mu while any is; worker.mu is taken with
+// watcher.mu held. None is held while a process is waited for.
 package worker

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -85,6 +86,9 @@ var needed = []struct {
 func mayChangeUser() string {
 	if os.Geteuid() != 0 {
 		return "the server is not root"
+	}
+	if strconv.IntSize < 64 {
+		return "not on machines of 32 bits" // whose calls for users have 16
 	}
 	for _, c := range needed {
 		if !has(c.bit) {
