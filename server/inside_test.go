@@ -12,7 +12,7 @@ import (
 // environmentOf is what a function's worker has in its environment.
 func (r *running) environmentOf(t *testing.T, function string) map[string]string {
 	t.Helper()
-	status, text := r.invoke(t, function, `"env"`)
+	status, text := r.called(t, function, `"env"`)
 	var env map[string]string
 	if err := json.Unmarshal([]byte(text), &env); status != 200 || err != nil {
 		t.Fatalf("invoke: %d %s", status, text)
@@ -170,7 +170,7 @@ def handler(event):
 		t.Fatal(err)
 	}
 	r = serving(t, cfg, &key)
-	if status, text := r.invoke(t, "default/f", "1"); status != 200 || text != `["mine"]` {
+	if status, text := r.called(t, "default/f", "1"); status != 200 || text != `["mine"]` {
 		t.Errorf("got %d %s", status, text)
 	}
 }

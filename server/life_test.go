@@ -155,6 +155,10 @@ func TestRunEndsDuringADeploy(t *testing.T) {
 	needPython(t)
 	a := &app{t: t, dir: t.TempDir()}
 	sign := filepath.Join(t.TempDir(), "loading")
+	// A worker of a server that is root has a user of its own.
+	if err := os.Chmod(filepath.Dir(sign), 0o777); err != nil {
+		t.Fatal(err)
+	}
 	a.write("main/main.py", "import time\nopen("+"'"+sign+"', 'w').close()\ntime.sleep(600)\n")
 	a.write("runnel.yaml", "functions: {f: {runtime: python, source: ./main}}\n")
 	cfg := config(t)

@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/worker"
 )
 
@@ -25,6 +27,15 @@ func limit(t *testing.T, p *worker.Pool, name string) worker.Limit {
 	}
 	t.Fatalf("no limit %q in %+v", name, p.Limits())
 	return worker.Limit{}
+}
+
+// ifRoot is the first where workers have users of their own: a directory of the
+// tests, in the /tmp of all, is then not theirs.
+func ifRoot(yes, no string) string {
+	if os.Geteuid() == 0 {
+		return yes
+	}
+	return no
 }
 
 func TestHidden(t *testing.T) {
@@ -89,7 +100,8 @@ func TestHidden(t *testing.T) {
 		{"list /usr", "<nil> true"},
 		{"read /proc/self/environ", "<nil> 1"},
 		{"write " + filepath.Join(own, "new"), "<nil>"},
-		{"rename " + filepath.Join(own, "new") + " " + filepath.Join(root, "elsewhere", "new"), "<nil>"},
+		{"rename " + filepath.Join(own, "new") + " " + filepath.Join(own, "newer"), "<nil>"},
+		{"rename " + filepath.Join(own, "newer") + " " + filepath.Join(root, "elsewhere", "new"), ifRoot(denied, "<nil>")},
 	} {
 		if got := ask(t, p, tt.do); got != tt.want && (tt.want != denied || !strings.Contains(got, "permission denied")) {
 			t.Errorf("%s: got %q, want %q", tt.do, got, tt.want)
@@ -127,28 +139,117 @@ func TestHidden(t *testing.T) {
 	}
 }
 
-// Without hidden directories a process may do with files what it likes.
-func TestNothingHidden(t *testing.T) {
-	p := start(t, program(t), worker.Options{Max: 1})
-	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "a"), 0o700); err != nil {
+// outside makes a directory that everybody may write to and that is in none of
+// those where programs usually do.
+func outside(t *testing.T) string {
+	t.Helper()
+	home, err := os.UserHomeDir()
+	if err != nil || strings.HasPrefix(home, os.TempDir()) {
+		t.Skipf("no directory outside of %s: home is %q, %v", os.TempDir(), home, err)
+	}
+	dir, err := os.MkdirTemp(home, "runnel-test-")
+	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "a", "to")
-	if got := ask(t, p, "write "+from); got != "<nil>" {
-		t.Error(got)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
 	}
-	if got := ask(t, p, "rename "+from+" "+to); got != "<nil>" {
-		t.Error(got)
+	return dir
+}
+
+// A process reads what is not hidden, and writes only where it is told.
+func TestFilesElsewhere(t *testing.T) {
+	temp, other, writable := outside(t), outside(t), outside(t)
+	prog := program(t)
+	prog.Writable = []string{writable}
+	p := start(t, prog, worker.Options{Max: 1, TempDir: temp})
+	if l := limit(t, p, "files elsewhere"); !l.InForce {
+		t.Skipf("not possible here: %s", l.How)
 	}
-	if got := ask(t, p, "list /"); got != "<nil> true" {
-		t.Error(got)
+	if err := os.WriteFile(filepath.Join(other, "there"), []byte("x"), 0o666); err != nil {
+		t.Fatal(err)
 	}
+	for _, tt := range []struct{ do, want string }{
+		{"read " + filepath.Join(other, "there"), "<nil> 1"},
+		{"list /", "<nil> true"},
+		{"write /dev/null", "<nil>"},
+		{"write /dev/stderr", "<nil>"},
+		{"write " + filepath.Join(writable, "new"), "<nil>"},
+		{"write " + filepath.Join(other, "there"), "denied"},
+		{"write " + filepath.Join(other, "new"), "denied"},
+		{"write " + filepath.Join(temp, "new"), "denied"},
+		{"rename " + filepath.Join(writable, "new") + " " + filepath.Join(other, "new"), "denied"},
+		{"write /proc/sys/kernel/hostname", "denied"},
+	} {
+		if got := ask(t, p, tt.do); got != tt.want && (tt.want != "denied" || !strings.Contains(got, "permission denied")) {
+			t.Errorf("%s: got %q, want %q", tt.do, got, tt.want)
+		}
+	}
+}
+
+// Each worker of a server that is root has a user and nothing of root's, but
+// for the right to read.
+func TestOwnUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if l := limit(t, start(t, program(t), worker.Options{Max: 1}), "own user"); l.InForce || l.How == "" {
+			t.Errorf("got %+v, want why there is none", l)
+		}
+		t.Skip("the server is not root")
+	}
+	seen := make(map[string]bool)
+	for range 2 {
+		p := start(t, program(t), worker.Options{Max: 1})
+		if l := limit(t, p, "own user"); !l.InForce {
+			t.Fatalf("not in force: %+v", l)
+		}
+		id := ask(t, p, "sh id -u; id -g; id -G")
+		ids := strings.Fields(strings.TrimSuffix(id, "<nil>"))
+		if n, err := strconv.Atoi(ids[0]); err != nil || n < 2_000_000_000 || len(ids) != 3 || ids[1] != ids[0] || ids[2] != ids[0] || seen[id] {
+			t.Errorf("got user and groups %q, want one that nobody else has", ids)
+		}
+		seen[id] = true
+		caps := ask(t, p, "sh grep -h -e ^CapEff -e ^CapPrm -e ^NoNewPrivs /proc/self/status")
+		if want := "CapPrm:\t0000000000000004\nCapEff:\t0000000000000004\nNoNewPrivs:\t1\n<nil>"; caps != want {
+			t.Errorf("got %q, want %q", caps, want)
+		}
+	}
+	p := start(t, program(t), worker.Options{Max: 1, SameUser: true})
+	if got := ask(t, p, "sh id -u"); got != "0\n<nil>" {
+		t.Errorf("the same user: got %q", got)
+	}
+	if l := limit(t, p, "own user"); l.InForce || l.Wanted != "" {
+		t.Errorf("got %+v, want that none was asked for", l)
+	}
+	if l := limit(t, p, "processes"); l.InForce && !strings.HasPrefix(l.How, "pids.max") {
+		t.Errorf("got %+v, want it not in force for root itself", l)
+	}
+}
+
+// Without control groups a fork bomb is bounded by the user.
+func TestForkBombOfAUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the server is not root")
+	}
+	t.Cleanup(worker.Without("groups"))
+	prog := program(t)
+	prog.Processes = 64
+	p := start(t, prog, worker.Options{Max: 1})
+	stop := neighbour(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := invoke(ctx, p, invocation("sh perl -e 'while (1) { fork }'"))
+	wantKind(t, err, runnel.KindTimeout, "no answer within 1s; processes: it had more than 64")
+	stop()
 }
 
 func TestLimits(t *testing.T) {
 	prog := program(t)
-	prog.Memory, prog.Files, prog.FileBytes = 8<<30, 77, 5<<20
+	prog.Memory, prog.Files, prog.FileBytes, prog.CPU = 8<<30, 77, 5<<20, 77*time.Second
 	p := start(t, prog, worker.Options{Max: 1})
 	for _, tt := range []struct {
 		name     string
@@ -167,7 +268,10 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: got %+v, want it in force", tt.name, l)
 		}
 	}
-	for _, name := range []string{"new privileges", "death with the server"} {
+	if got, want := ask(t, p, fmt.Sprintf("limit %d", unix.RLIMIT_CPU)), "<nil> 77"; got != want {
+		t.Errorf("cpu time: got %q, want %q", got, want)
+	}
+	for _, name := range []string{"cpu time", "temporary space", "new privileges", "death with the server"} {
 		if l := limit(t, p, name); !l.InForce {
 			t.Errorf("%s: got %+v, want it in force", name, l)
 		}

@@ -1,8 +1,12 @@
 package worker
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,68 +21,211 @@ const (
 	// erratumSignals is the bit of a correction without which the scope of
 	// signals also binds the server's own threads among each other.
 	erratumSignals = 1 << 1
+
+	scopeSignals = unix.LANDLOCK_SCOPE_SIGNAL
+	scopeSockets = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET
 )
 
-// hide makes the rules that hide prog.Hidden from one process, as an open file
-// for the thread that starts it, or none, and says what came of it.
-func hide(prog *Program, temp string) (file *os.File, limits []Limit, err error) {
-	hidden := Limit{Name: "hidden directories", Wanted: hiddenWords(prog)}
-	signals := Limit{Name: "signals", Wanted: "to itself only"}
+// landlock is what this kernel's Landlock can do.
+type landlock struct {
+	version int
+	why     string // there is none
+	signals bool   // it scopes them
+}
+
+var landlocked = sync.OnceValue(func() landlock {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
-		hidden.How = "this kernel has no landlock: " + errno.Error()
-		signals.How = hidden.How
-		return nil, []Limit{hidden, signals}, nil
+		return landlock{why: "this kernel has no landlock: " + errno.Error()}
 	}
-	how := fmt.Sprintf("landlock, version %d", version)
-	attr := unix.LandlockRulesetAttr{Handled_access_fs: rightsFirst}
-	size := uintptr(8)
-	if version >= 2 {
-		attr.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_REFER
-	}
-	if version >= 3 {
-		attr.Handled_access_fs |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
-	}
-	signals.How = how + ": not yet possible"
+	l := landlock{version: int(version)}
 	if version >= 6 {
 		errata, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_ERRATA)
-		if errno == 0 && errata&erratumSignals != 0 {
-			attr.Scoped, size = unix.LANDLOCK_SCOPE_SIGNAL, 24
-			signals.InForce, signals.How = true, how+", but for the one thread of the server that waits for it"
+		l.signals = errno == 0 && errata&erratumSignals != 0
+	}
+	return l
+})
+
+// files are the rights of files that this version guards.
+func (l landlock) files() uint64 {
+	rights := uint64(rightsFirst)
+	if l.version >= 2 {
+		rights |= unix.LANDLOCK_ACCESS_FS_REFER
+	}
+	if l.version >= 3 {
+		rights |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
+	}
+	return rights
+}
+
+// newRuleset makes rules that allow nothing yet. how is by what, or why not.
+func newRuleset(files, scopes uint64) (fd int, how string, err error) {
+	l := landlocked()
+	if l.why != "" {
+		return -1, l.why, errors.New(l.why)
+	}
+	how = fmt.Sprintf("landlock, version %d", l.version)
+	attr := unix.LandlockRulesetAttr{Handled_access_fs: files, Scoped: scopes}
+	size := uintptr(8)
+	if scopes != 0 {
+		size = 24
+		if l.version < 6 {
+			return -1, how + ": not yet possible", errors.New("landlock without scopes")
 		}
 	}
-	if len(prog.Hidden) == 0 {
-		hidden.How = "none were asked for"
-		if !signals.InForce {
-			return nil, []Limit{hidden, signals}, nil
-		}
-		attr.Handled_access_fs = 0
-	}
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	got, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
 	if errno != 0 {
-		return nil, nil, fmt.Errorf("hiding directories by landlock: %w", errno)
+		return -1, how + ": " + errno.Error(), fmt.Errorf("restricting a worker by landlock: %w", errno)
 	}
-	file = os.NewFile(fd, "landlock")
-	if len(prog.Hidden) > 0 {
-		if err := allow(int(fd), attr.Handled_access_fs, prog, temp); err != nil {
-			_ = file.Close()
-			return nil, nil, err
+	return int(got), how, nil
+}
+
+func restrictSelf(fd int) error {
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(fd), 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// hide makes the rules of one process, as an open file for the thread that
+// starts it, or none, and says what came of it: prog.Hidden is hidden, nothing
+// is written but what c says, and signals stay inside. It completes c.
+func hide(prog *Program, c *command) (file *os.File, limits []Limit, err error) {
+	limits = []Limit{
+		{Name: "hidden directories", Wanted: hiddenWords(prog)},
+		{Name: "files elsewhere", Wanted: "not written"},
+		{Name: "signals", Wanted: "to itself only"},
+	}
+	m, l := available(), landlocked()
+	c.ownUser = m.users == "" && !c.sameUser
+	if m.mounts == "" {
+		c.private = privateDirs(prog, c)
+	}
+	if l.why != "" {
+		for i := range limits {
+			limits[i].How = l.why
 		}
-		hidden.InForce, hidden.How = true, how
+		if c.ownUser {
+			limits[1].How += "; its own user can write only where everybody can"
+			limits[2].InForce, limits[2].How = true, ownUserWords
+		}
+		if len(prog.Hidden) == 0 {
+			limits[0].How = "none were asked for"
+		}
+		return nil, limits, nil
 	}
-	return file, []Limit{hidden, signals}, nil
+	scopes := uint64(0)
+	if l.signals {
+		scopes = scopeSignals
+		if c.isolated {
+			scopes |= scopeSockets
+		}
+	}
+	fd, how, err := newRuleset(l.files(), scopes)
+	if err != nil {
+		return nil, nil, err
+	}
+	file = os.NewFile(uintptr(fd), "landlock")
+	if err := allow(fd, l.files(), prog, c); err != nil {
+		_ = file.Close()
+		return nil, nil, err
+	}
+	limits[0].InForce, limits[0].How = true, how
+	if len(prog.Hidden) == 0 {
+		limits[0].InForce, limits[0].How = false, "none were asked for"
+	}
+	limits[1].InForce, limits[1].How = true, how
+	if shared := sharedDirs(c.private); len(shared) > 0 {
+		limits[1].How += ", but for " + strings.Join(shared, ", ")
+	}
+	limits[2].How = how + ": not yet possible"
+	if l.signals {
+		c.scoped = true
+		limits[2].InForce, limits[2].How = true, how
+		if !c.ownUser {
+			limits[2].How += ", but for the one thread of the server that waits for it"
+		}
+	} else if c.ownUser {
+		limits[2].InForce, limits[2].How = true, ownUserWords
+	}
+	return file, limits, nil
+}
+
+// publicDirs are where programs write files whatever TMPDIR says.
+var publicDirs = []string{"/tmp", "/var/tmp", "/dev/shm"}
+
+// privateDirs are those of the public directories that a process can have for
+// itself: nothing that it needs lies there.
+func privateDirs(prog *Program, c *command) []string {
+	needed := append([]string{prog.Dir, c.dir, c.temp}, prog.Visible...)
+	needed = append(needed, prog.Writable...)
+	needed = append(append(needed, c.args...), c.env...)
+	var out []string
+	for _, dir := range publicDirs {
+		stat, err := os.Lstat(dir)
+		if err != nil || !stat.IsDir() {
+			continue
+		}
+		if !slices.ContainsFunc(needed, func(text string) bool { return mentions(text, dir) }) {
+			out = append(out, dir)
+		}
+	}
+	return out
+}
+
+// mentions says whether a text names something in a directory.
+func mentions(text, dir string) bool {
+	for {
+		before, after, found := strings.Cut(text, dir)
+		if !found {
+			return false
+		}
+		last := before[max(len(before)-1, 0):]
+		inside := after == "" || after[0] == '/'
+		if inside && (last == "" || strings.ContainsAny(last, ":=,; \"'")) {
+			return true
+		}
+		text = after
+	}
+}
+
+// sharedDirs are the public directories that are not private.
+func sharedDirs(private []string) []string {
+	var out []string
+	for _, dir := range publicDirs {
+		if !slices.Contains(private, dir) {
+			out = append(out, dir)
+		}
+	}
+	return out
 }
 
 // allow adds the rules.
-func allow(fd int, handled uint64, prog *Program, temp string) error {
-	readable := append([]string{prog.Dir}, prog.Visible...)
-	list, err := rules(prog.Hidden, readable, temp, entries)
+func allow(fd int, handled uint64, prog *Program, c *command) error {
+	r := reach{
+		hidden:   prog.Hidden,
+		readable: append([]string{prog.Dir}, prog.Visible...),
+		writable: append([]string{c.temp}, prog.Writable...),
+	}
+	for _, dir := range sharedDirs(c.private) {
+		r.shared = append(r.shared, rule{dir, accessAll})
+	}
+	devices := []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts"}
+	if c.ownUser || os.Geteuid() != 0 {
+		// The files there say who may write them: the settings of the kernel
+		// and the disks are root's, processes and graphics cards are not.
+		devices = []string{"/dev", "/proc"}
+	}
+	for _, path := range devices {
+		r.shared = append(r.shared, rule{path, accessWrite})
+	}
+	list, err := rules(r, entries)
 	if err != nil {
 		return err
 	}
 	for _, r := range list {
 		if err := allowOne(fd, handled, r); err != nil {
-			return fmt.Errorf("hiding directories by landlock: rule for %s: %w", r.path, err)
+			return fmt.Errorf("restricting a worker by landlock: rule for %s: %w", r.path, err)
 		}
 	}
 	return nil
@@ -98,8 +245,11 @@ func allowOne(fd int, handled uint64, r rule) error {
 		return err
 	}
 	rights := handled
-	if r.access == accessRead {
+	switch r.access {
+	case accessRead:
 		rights &= rightsRead
+	case accessWrite:
+		rights &= rightsRead | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 	}
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:

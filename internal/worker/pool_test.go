@@ -274,8 +274,8 @@ func atoi(t testing.TB, payload []byte) int {
 	return n
 }
 
-// A process that left its worker's group is not found; the worker's end is not
-// held up by it.
+// A process that left its worker's group, and holds its pipes open, does not
+// hold up the worker's end.
 func TestOrphanHoldsNothingUp(t *testing.T) {
 	p := start(t, program(t), worker.Options{Max: 1})
 	pid := ask(t, p, "orphan")

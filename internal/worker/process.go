@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -10,20 +11,41 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
+
+	"github.com/runnel-io/runnel"
 )
 
-// process is a child process that leads a process group of its own.
+// process is a child process that leads a session and a process group of its
+// own.
 type process struct {
 	pid int
-	// exited is closed when the process has ended and its group was killed;
-	// state is good from then on.
+	// exited is closed when the process has ended and all that it started was
+	// killed; state is good from then on.
 	exited chan struct{}
 	state  *os.ProcessState
-	// untraceable: it cannot read the memory of the server.
-	untraceable bool
+	// listeners are open on command.ports in the network of the process, in
+	// their order; they are closed when it has ended.
+	listeners []net.Listener
+	// box is what this system bounds the process with.
+	box box
+
+	limits atLeast
 
 	mu     sync.Mutex
 	reaped bool // the id may belong to somebody else by now
+	// broken is the limit for which the process was killed; crowded that it
+	// was seen with more processes and threads than it may have.
+	broken  string
+	crowded bool
+	oom     bool // the kernel killed it for want of memory
+}
+
+// atLeast are the limits that a failure is explained by.
+type atLeast struct {
+	processes int
+	cpu       time.Duration
+	fileBytes int64
 }
 
 // command is what to start, with files that are open already: the thread that
@@ -32,18 +54,114 @@ type command struct {
 	args, env []string
 	dir       string
 	files     []*os.File // descriptors 0 to 4
+	// temp is the directory of the process's own.
+	temp string
+	// give are directories that belong to its user while it runs.
+	give []string
+	// processes is how many processes and threads there may be, memory how many
+	// bytes they may have together where that can be bounded; 0: any.
+	processes int
+	memory    int64
+	// sameUser: the process shall not have a user of its own.
+	sameUser bool
+	// isolated: it shall have a network of its own, in which nothing is but
+	// listeners of the server on these ports.
+	isolated bool
+	ports    []int
+
 	// rules are the kernel's for the process, or 0.
 	rules int
+	// What hide found out: ownUser says that the process has a user of its own,
+	// private are the directories in whose place it sees temp, and scoped that
+	// its signals stay among itself.
+	ownUser bool
+	private []string
+	scoped  bool
 }
 
-// kill kills the group.
+// kill kills the process, and all that it started and can be found.
 func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.reaped {
-		// The group may be gone already, which is as well.
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	if p.reaped {
+		return
 	}
+	if p.count(); !p.crowded && p.limits.processes > 0 {
+		p.crowded = p.box.recount() > p.limits.processes
+	}
+	// They may be gone already, which is as well.
+	_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	p.box.kill()
+}
+
+// breach kills the process because of a limit, in words that begin with the
+// name of the limit.
+func (p *process) breach(words string) {
+	p.mu.Lock()
+	if p.broken == "" && !p.reaped {
+		p.broken = words
+	}
+	p.mu.Unlock()
+	p.kill()
+}
+
+// count looks whether there are too many processes, with p.mu held. The kernel
+// lets one more start than there may be, so that this can be told from as many
+// as there may be.
+func (p *process) count() bool {
+	now := p.limits.processes > 0 && p.box.tasks() > p.limits.processes
+	p.crowded = p.crowded || now
+	return now
+}
+
+// exceeded says by which limit the process ended, in words that begin with the
+// name of the limit; empty: by none. It is called when the process has ended.
+func (p *process) exceeded() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var status syscall.WaitStatus
+	if p.state != nil {
+		status, _ = p.state.Sys().(syscall.WaitStatus)
+	}
+	var sig syscall.Signal
+	if status.Signaled() {
+		sig = status.Signal()
+	}
+	switch {
+	case p.broken != "":
+		return p.broken
+	case p.oom:
+		return memoryName + ": the kernel killed it, since it may have no more"
+	case sig == syscall.SIGXFSZ:
+		return fmt.Sprintf("file size: it wrote to a file beyond %s, and limits.file_size is that", runnel.Size(p.limits.fileBytes))
+	case sig == syscall.SIGXCPU, sig == syscall.SIGKILL && p.limits.cpu > 0 && p.state.UserTime()+p.state.SystemTime() >= p.limits.cpu:
+		return fmt.Sprintf("cpu time: it used %s of the processor, and limits.cpu_time is that", p.limits.cpu)
+	case p.crowded:
+		return p.crowd()
+	}
+	return ""
+}
+
+// memoryName begins the words of a want of memory.
+const memoryName = "memory"
+
+func (p *process) crowd() string {
+	return fmt.Sprintf("processes: it had more than %d processes and threads, and limits.processes is that", p.limits.processes)
+}
+
+// remark is what to add to the words about a process that was killed at a
+// deadline.
+func (p *process) remark() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.broken != "":
+		return "; " + p.broken
+	case p.crowded:
+		return "; " + p.crowd()
+	}
+	return ""
 }
 
 // signal sends the process, and not its group, a signal.

@@ -3,6 +3,7 @@ package worker
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,9 +23,9 @@ type Program struct {
 	// searched.
 	Args []string
 	// Env are NAME=VALUE entries. The process has these and PATH, HOME,
-	// TMPDIR, LANG, which they may replace, and RUNNEL_FUNCTION,
-	// RUNNEL_VERSION and RUNNEL_WORKER, which they may not. It has nothing
-	// else: what the server's own environment holds stays there.
+	// TMPDIR, LANG, USER and LOGNAME, which they may replace, and
+	// RUNNEL_FUNCTION, RUNNEL_VERSION and RUNNEL_WORKER, which they may not. It
+	// has nothing else: what the server's own environment holds stays there.
 	Env []string
 	// Mask are values that are replaced by *** in what the process prints and
 	// in what is said of its failures, where they have 8 bytes or more. A
@@ -51,13 +52,17 @@ type Program struct {
 	Processes int
 	TempBytes int64
 	CPU       time.Duration
-	// Isolated keeps the process from every network but API's.
+	// Isolated keeps the process from every network but [Options.API].
 	Isolated bool
 	// Hidden are directories that the process can neither read nor write,
-	// except for Dir and Visible, which it can read, and its own temporary
-	// directory. That files there exist, and their sizes, it can still see.
+	// except for Dir and Visible, which it can read, Writable, and its own
+	// temporary directory. That files there exist, and their sizes, it can
+	// still see.
 	Hidden  []string
 	Visible []string
+	// Writable are directories that the process may write to besides its
+	// temporary one, as far as its user may.
+	Writable []string
 	// StartTimeout is how long the code may take to load. Default 30s.
 	StartTimeout time.Duration
 }
@@ -81,6 +86,12 @@ type Options struct {
 	// Starts bounds the processes that start at once. Pools share it, at the
 	// number of cores. nil: no bound.
 	Starts *Starts
+	// SameUser leaves processes the user of the server, where a server that is
+	// root would give each a user of its own.
+	SameUser bool
+	// API serves Runnel's API on a listener until that is closed. Isolated
+	// processes, which have nothing else, find it by RUNNEL_URL. nil: none.
+	API func(net.Listener)
 	// Log gets the lines that processes print. It is called with a lock held
 	// and must not block. nil: they are dropped.
 	Log func(Line)
@@ -105,8 +116,10 @@ type Line struct {
 
 // Limit is one bound on a process, and whether it holds.
 type Limit struct {
-	// Name is memory, open files, file size, core dumps, hidden directories,
-	// signals, memory of the server, new privileges or death with the server.
+	// Name is memory, processes, cpu time, open files, file size, temporary
+	// space, core dumps, hidden directories, files elsewhere, signals, network,
+	// own user, descendants, memory of the server, new privileges or death with
+	// the server.
 	Name string
 	// Wanted is the bound in words; empty where none was asked for.
 	Wanted string
@@ -162,6 +175,9 @@ func (p Program) withDefaults() (Program, error) {
 	if p.Visible, err = realPaths(p.Visible); err != nil {
 		return p, fmt.Errorf("worker of %s: visible directory: %w", p.Function, err)
 	}
+	if p.Writable, err = realPaths(p.Writable); err != nil {
+		return p, fmt.Errorf("worker of %s: writable directory: %w", p.Function, err)
+	}
 	return p, nil
 }
 
@@ -204,19 +220,30 @@ func realPaths(paths []string) ([]string, error) {
 	return out, nil
 }
 
-// environment returns the whole environment of one process.
-func (p *Program) environment(worker, temp string) []string {
-	env := []string{
+// environment returns the whole environment of one process. more are entries
+// that Env may not replace.
+func (p *Program) environment(worker, temp string, more ...string) []string {
+	env := append(basicEnv(temp), p.Env...)
+	env = append(env, "RUNNEL_FUNCTION="+p.Function, "RUNNEL_VERSION="+p.Version, "RUNNEL_WORKER="+worker)
+	return lastOfEach(append(env, more...))
+}
+
+// basicEnv is what every process has, unless it is replaced.
+func basicEnv(temp string) []string {
+	return []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 		"HOME=" + temp,
 		"TMPDIR=" + temp,
 		"LANG=C.UTF-8",
+		// Many programs ask for the name of their user, which has none.
+		"USER=runnel",
+		"LOGNAME=runnel",
 	}
-	env = append(env, p.Env...)
-	env = append(env, "RUNNEL_FUNCTION="+p.Function, "RUNNEL_VERSION="+p.Version, "RUNNEL_WORKER="+worker)
+}
 
-	// The kernel passes duplicates on, and languages differ in which they
-	// take: the last entry of a name is the one that counts here.
+// lastOfEach leaves the last entry of each name. The kernel passes duplicates
+// on, and languages differ in which they take.
+func lastOfEach(env []string) []string {
 	place := make(map[string]int, len(env))
 	out := env[:0:0]
 	for _, entry := range env {
@@ -229,4 +256,18 @@ func (p *Program) environment(worker, temp string) []string {
 		out = append(out, entry)
 	}
 	return out
+}
+
+// apiAt returns the variables that tell the process where Runnel's API is, in
+// place of those that it has: there is no other for it.
+func (p *Program) apiAt(url string) []string {
+	more := []string{"RUNNEL_URL=" + url}
+	for _, name := range []string{"ALGORITHMIA_API", "AWS_ENDPOINT_URL_SQS"} {
+		for _, entry := range p.Env {
+			if strings.HasPrefix(entry, name+"=") {
+				more = append(more, name+"="+url)
+			}
+		}
+	}
+	return more
 }

@@ -3,11 +3,14 @@ package worker_test
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,9 +41,15 @@ func TestMain(m *testing.M) {
 		runtimeClient()
 	case "host":
 		host()
+	case "group":
+		fmt.Println(ownGroup())
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
+
+// ownGroup is where a server makes control groups, where there are any.
+var ownGroup = func() string { return "" }
 
 // serve is a worker written by hand, as docs/adr/0008-worker-frames.md says.
 // The text of a payload tells it what to do.
@@ -72,6 +81,7 @@ func serve() error {
 	}
 	fmt.Println("loaded")
 	fmt.Fprintln(out, "ready")
+serving:
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil || line == "drain\n" {
@@ -100,6 +110,9 @@ func serve() error {
 		kinds, bodies := "", []byte(nil)
 		for _, p := range parts[1:] {
 			kind, body := handle(id, words, parts[0], p, in, out)
+			if kind == "" {
+				continue serving // it was answered
+			}
 			kinds += fmt.Sprintf(" %s:%d", kind, len(body))
 			bodies = append(bodies, body...)
 		}
@@ -174,6 +187,43 @@ func handle(id string, words []string, meta, payload []byte, in *bufio.Reader, o
 		<-time.After(time.Hour) // an empty select is a deadlock to the runtime
 	case "log":
 		fmt.Fprintf(out, "log %s warn %d\n%s", id, len(arg), arg)
+	case "http":
+		client := http.Client{Timeout: 5 * time.Second}
+		r, err := client.Get(arg)
+		if err != nil {
+			return answer("%v", err)
+		}
+		raw, err := io.ReadAll(r.Body)
+		return answer("%s %v", raw, err)
+	case "dial":
+		conn, err := net.Dial("unix", arg)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return answer("%v", err)
+	case "sh": // and what it printed
+		raw, err := exec.Command("/bin/sh", "-c", arg).CombinedOutput()
+		return answer("%s%v", raw, err)
+	case "become":
+		_ = syscall.Exec("/bin/sh", []string{"sh", "-c", arg}, os.Environ())
+	case "spin":
+		for {
+		}
+	case "killall": // whom it may, and itself
+		errs := []error{syscall.Kill(os.Getppid(), syscall.SIGKILL)}
+		group, err := syscall.Getpgid(os.Getppid())
+		errs = append(errs, err, syscall.Kill(-group, syscall.SIGKILL), syscall.Kill(-1, syscall.SIGKILL))
+		fmt.Fprintln(os.Stderr, errors.Join(errs...))
+		_ = syscall.Kill(0, syscall.SIGKILL)
+	case "giant": // a gigabyte
+		fmt.Fprintf(out, "result %s 1 bytes:%d\n", id, 1<<30)
+		chunk := make([]byte, 1<<20)
+		for range 1 << 10 {
+			if _, err := out.Write(chunk); err != nil {
+				os.Exit(1)
+			}
+		}
+		return "", nil
 	case "big":
 		n, _ := strconv.Atoi(arg)
 		return "bytes", make([]byte, n)
@@ -248,7 +298,7 @@ func host() {
 	if err != nil {
 		panic(err)
 	}
-	answers, err := w.Invoke(context.Background(), &runnel.Invocation{ID: "i1", Items: []runnel.Item{{Payload: []byte("pid")}}})
+	answers, err := w.Invoke(context.Background(), &runnel.Invocation{ID: "i1", Items: []runnel.Item{{Payload: []byte(cmp.Or(os.Getenv("THEN"), "pid"))}}})
 	if err != nil {
 		panic(err)
 	}

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,21 +21,21 @@ func TestRules(t *testing.T) {
 		hidden, readable []string
 		want             []string
 	}{
-		{"outside", []string{"/var/lib/runnel"}, []string{"/usr/src"}, []string{"/usr", "/var/lib/other", "/var/log", "/tmp", "/tmp/w"}},
-		{"inside", []string{"/var/lib/runnel"}, []string{"/var/lib/runnel/v/b"}, []string{"/usr", "/var/lib/other", "/var/log", "/tmp", "r:/var/lib/runnel/v/b", "/tmp/w"}},
-		{"hidden again", []string{"/var/lib/runnel", "/var/lib/runnel/v/a/private"}, []string{"/var/lib/runnel/v/a"}, []string{"/usr", "/var/lib/other", "/var/log", "/tmp", "r:/var/lib/runnel/v/a/code", "/tmp/w"}},
-		{"above", []string{"/var/lib"}, []string{"/var"}, []string{"/usr", "/var/log", "/tmp", "/tmp/w"}},
-		{"two", []string{"/usr", "/var"}, nil, []string{"/tmp", "/tmp/w"}},
-		{"similar names", []string{"/va"}, nil, []string{"/usr", "/var", "/tmp", "/tmp/w"}},
+		{"outside", []string{"/var/lib/runnel"}, []string{"/usr/src"}, []string{"r:/usr", "r:/var/lib/other", "r:/var/log", "r:/tmp", "/tmp", "w:/dev", "/tmp/w"}},
+		{"inside", []string{"/var/lib/runnel"}, []string{"/var/lib/runnel/v/b"}, []string{"r:/usr", "r:/var/lib/other", "r:/var/log", "r:/tmp", "/tmp", "w:/dev", "r:/var/lib/runnel/v/b", "/tmp/w"}},
+		{"hidden again", []string{"/var/lib/runnel", "/var/lib/runnel/v/a/private"}, []string{"/var/lib/runnel/v/a"}, []string{"r:/usr", "r:/var/lib/other", "r:/var/log", "r:/tmp", "/tmp", "w:/dev", "r:/var/lib/runnel/v/a/code", "/tmp/w"}},
+		{"above", []string{"/var/lib"}, []string{"/var"}, []string{"r:/usr", "r:/var/log", "r:/tmp", "/tmp", "w:/dev", "/tmp/w"}},
+		{"two", []string{"/usr", "/var"}, nil, []string{"r:/tmp", "/tmp", "w:/dev", "/tmp/w"}},
+		{"similar names", []string{"/va"}, nil, []string{"r:/usr", "r:/var", "r:/tmp", "/tmp", "w:/dev", "/tmp/w"}},
 		{"all", []string{"/"}, []string{"/usr"}, []string{"r:/usr", "/tmp/w"}},
 	} {
-		got, err := rules(tt.hidden, tt.readable, "/tmp/w", list)
+		got, err := rules(reach{hidden: tt.hidden, readable: tt.readable, writable: []string{"/tmp/w"}, shared: []rule{{"/tmp", accessAll}, {"/dev", accessWrite}}}, list)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		var words []string
 		for _, r := range got {
-			words = append(words, strings.Repeat("r:", int(r.access))+r.path)
+			words = append(words, []string{"", "r:", "w:"}[r.access]+r.path)
 		}
 		if diff := cmp.Diff(tt.want, words); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)

@@ -58,6 +58,7 @@ func (w *worker) run(pumps *sync.WaitGroup) {
 	for _, s := range calls {
 		s.done <- outcome{err: failure, dead: true}
 	}
+	watching.remove(w.proc)
 	removeAll(w.temp)
 	close(w.ended)
 	w.pool.cleared(w)
@@ -91,6 +92,9 @@ func (w *worker) failure(err error) error {
 		return interrupted(errors.New("the worker was killed"))
 	}
 	stderr, line := w.out.stderr()
+	if words := w.proc.exceeded(); words != "" {
+		return limitError(words, stderr)
+	}
 	var rule *broken
 	if errors.As(err, &rule) {
 		return &runnel.FunctionError{Kind: runnel.KindCrash, Message: "the worker broke the rules of its frames: " + rule.rule, Stack: stderr}

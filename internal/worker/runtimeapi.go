@@ -42,6 +42,8 @@ const (
 	headerErrorType  = "Lambda-Runtime-Function-Error-Type"
 	headerErrorBody  = "Lambda-Runtime-Function-Error-Body"
 	maxRuntimeHeader = 64 << 10
+	// runtimePort is where a process with a network of its own finds the API.
+	runtimePort = 9001
 	// farDeadline stands for none: clients want to have one.
 	farDeadline = 12 * time.Hour
 )
@@ -51,8 +53,11 @@ var _ wire = (*runtimeAPI)(nil)
 // runtimeAPI is the wire of compiled Lambda functions and bootstrap programs:
 // HTTP on a loopback address that one process is told of.
 type runtimeAPI struct {
-	w        *worker
+	w *worker
+	// listener is nil for a process with a network of its own until that is
+	// there. address is what the process is told.
 	listener net.Listener
+	address  string
 	server   *http.Server
 	// events wait to be fetched; there are never more than slots.
 	events chan *event
@@ -80,9 +85,11 @@ type event struct {
 	dropped bool            // nobody waits for it
 }
 
-func newRuntimeAPI(w *worker, l net.Listener) *runtimeAPI {
+// newRuntimeAPI listens on a port of its own, or asks for one in the network
+// that c gets. The process has no pipes for frames.
+func newRuntimeAPI(w *worker, c *command) (*runtimeAPI, error) {
 	a := &runtimeAPI{
-		w: w, listener: l, events: make(chan *event, len(w.slots)), current: make(map[string]*event),
+		w: w, events: make(chan *event, len(w.slots)), current: make(map[string]*event),
 		gone: make(chan struct{}), ended: make(chan struct{}), broke: make(chan error, 1),
 	}
 	mux := http.NewServeMux()
@@ -95,12 +102,23 @@ func newRuntimeAPI(w *worker, l net.Listener) *runtimeAPI {
 		// What it would log, a client sees for itself.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
-	return a
+	c.files = c.files[:3]
+	if isolates(&w.pool.prog) {
+		c.ports = append(c.ports, runtimePort)
+		a.address = "127.0.0.1:" + strconv.Itoa(runtimePort)
+		return a, nil
+	}
+	var err error
+	if a.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, fmt.Errorf("listen for the runtime of a worker: %w", err)
+	}
+	a.address = a.listener.Addr().String()
+	return a, nil
 }
 
 // env returns what the process must know.
 func (a *runtimeAPI) env() []string {
-	env := []string{"AWS_LAMBDA_RUNTIME_API=" + a.listener.Addr().String()}
+	env := []string{"AWS_LAMBDA_RUNTIME_API=" + a.address}
 	if n := len(a.w.slots); n > 1 {
 		env = append(env, "AWS_LAMBDA_MAX_CONCURRENCY="+strconv.Itoa(n))
 	}
@@ -230,7 +248,12 @@ func (a *runtimeAPI) exited() {
 	close(a.ended)
 }
 
-func (a *runtimeAPI) close() { _ = a.server.Close() }
+func (a *runtimeAPI) close() {
+	_ = a.server.Close()
+	if a.listener != nil {
+		_ = a.listener.Close() // it may never have served
+	}
+}
 
 // next answers with the next event.
 func (a *runtimeAPI) next(rw http.ResponseWriter, r *http.Request) {

@@ -179,6 +179,7 @@ func (s *slot) timeOut(in *runnel.Invocation, limit time.Duration) ([]runnel.Ans
 	if o, ok := s.await(killWait); ok && !o.dead {
 		return o.answers, o.err
 	}
+	late.Message += w.proc.remark()
 	late.Stack, _ = w.out.stderr()
 	return nil, late
 }

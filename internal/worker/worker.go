@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -24,6 +23,8 @@ const (
 	// killWait bounds the wait for a process that was killed: one that the
 	// kernel does not let die holds up nobody for ever.
 	killWait = 5 * time.Second
+	// apiPort is where an isolated process finds Runnel's API.
+	apiPort = 7070
 )
 
 // numbers names the processes of this server.
@@ -122,6 +123,7 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, []Limit, error) {
 		return nil, nil, err
 	}
 	p.live(w)
+	watching.add(w.proc, []string{temp}, p.prog.TempBytes, w.calling)
 	var pumps sync.WaitGroup
 	for i := range w.out.streams {
 		pumps.Go(w.out.streams[i].pump)
@@ -143,31 +145,34 @@ func (w *worker) spawn() ([]Limit, error) {
 	if err != nil {
 		return nil, err
 	}
+	c := command{
+		args: prog.Args, dir: prog.Dir, files: pipes.child, temp: w.temp,
+		processes: prog.Processes, memory: prog.Memory, sameUser: w.pool.opt.SameUser, isolated: prog.Isolated,
+	}
+	var more []string
+	served := w.pool.opt.API != nil && isolates(prog)
+	if served {
+		c.ports = append(c.ports, apiPort)
+		more = prog.apiAt("http://127.0.0.1:" + strconv.Itoa(apiPort))
+	}
 	var api *runtimeAPI
-	env := prog.environment(w.name, w.temp)
+	undo := pipes.close
 	if prog.Transport == runnel.TransportRuntimeAPI {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		if api, err = newRuntimeAPI(w, &c); err != nil {
+			undo()
+			return nil, err
+		}
+		more = append(more, api.env()...)
+		undo = func() {
 			pipes.close()
-			return nil, fmt.Errorf("listen for the runtime of a worker: %w", err)
-		}
-		api = newRuntimeAPI(w, l)
-		env = append(env, api.env()...)
-	}
-	undo := func() {
-		pipes.close()
-		if api != nil {
-			_ = api.listener.Close()
+			api.close()
 		}
 	}
-	rules, hidden, err := hide(prog, w.temp)
+	c.env = prog.environment(w.name, w.temp, more...)
+	rules, hidden, err := hide(prog, &c)
 	if err != nil {
 		undo()
 		return nil, err
-	}
-	c := command{args: prog.Args, env: env, dir: prog.Dir, files: pipes.child}
-	if api != nil {
-		c.files = pipes.child[:3]
 	}
 	if rules != nil {
 		c.rules = int(rules.Fd())
@@ -186,11 +191,18 @@ func (w *worker) spawn() ([]Limit, error) {
 		return nil, fmt.Errorf("starting %s: %w", prog.Args[0], err)
 	}
 	pipes.closeChild()
+	if served {
+		go w.pool.opt.API(w.proc.listeners[0])
+	}
 	if api != nil {
 		pipes.closeFrames()
+		if api.listener == nil {
+			api.listener = w.proc.listeners[len(w.proc.listeners)-1]
+		}
 		w.wire = api
 	}
-	return append(w.proc.limit(prog), hidden...), nil
+	limits := append(w.proc.limit(prog), hidden...)
+	return append(limits, limitTemp(prog, c.private)), nil
 }
 
 // load tells the process to load its code, and waits for its word.
@@ -205,7 +217,7 @@ func (w *worker) load(ctx context.Context) error {
 	case <-timer.C:
 		w.kill()
 		<-w.ended
-		return w.startError(fmt.Sprintf("the code did not load within %s", timeout))
+		return w.startError(fmt.Sprintf("the code did not load within %s", timeout) + w.proc.remark())
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

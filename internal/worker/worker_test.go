@@ -154,12 +154,12 @@ func TestTimeoutKillsOnlyTheGuilty(t *testing.T) {
 			}
 		})
 	}
-	short, cancelShort := context.WithTimeout(ctx, 200*time.Millisecond)
-	defer cancelShort()
 	child, err := guilty.Invoke(ctx, invocation("child"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	short, cancelShort := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancelShort()
 	begun := time.Now()
 	_, err = guilty.Invoke(short, invocation("sleep"))
 	took := time.Since(begun)
@@ -332,8 +332,8 @@ func TestEnvironment(t *testing.T) {
 		}
 	}
 	want := []string{
-		"GORACE=atexit_sleep_ms=0", "HOME=" + own, "LANG=de", "MINE=1", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"ROLE=worker", "RUNNEL_FUNCTION=default/test", "RUNNEL_HANDLER=main.handler", "RUNNEL_VERSION=v1", "RUNNEL_WORKER=w", "TMPDIR=" + own,
+		"GORACE=atexit_sleep_ms=0", "HOME=" + own, "LANG=de", "LOGNAME=runnel", "MINE=1", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"ROLE=worker", "RUNNEL_FUNCTION=default/test", "RUNNEL_HANDLER=main.handler", "RUNNEL_VERSION=v1", "RUNNEL_WORKER=w", "TMPDIR=" + own, "USER=runnel",
 	}
 	if diff := cmp.Diff(want, env); diff != "" {
 		t.Error(diff)
