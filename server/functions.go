@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -239,15 +238,6 @@ func deleteDocument(ctx context.Context, c *catalog.Catalog, kind, name string) 
 		return err
 	}
 	return c.Delete(ctx, kind, name, version)
-}
-
-// sourceOf opens the code of a function that a file declares.
-func sourceOf(dir string, f runnel.Function) (fs.FS, error) {
-	path := f.Source
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	return function.Source(path)
 }
 
 var _ slog.Handler = (*tee)(nil)

@@ -39,7 +39,7 @@ runnel dev -f runnel.yaml and, in another terminal, runnel send.`,
 		}
 	}
 	add("server", newDemoCommand(), newDevCommand(), newServeCommand())
-	add("client", newSendCommand(), newReceiveCommand(), newQueueCommand(), newInvokeCommand(), newFlowCommand(), newDLQCommand(), newLogsCommand())
+	add("client", newSendCommand(), newReceiveCommand(), newQueueCommand(), newInvokeCommand(), newFlowCommand(), newDLQCommand(), newLogsCommand(), newBuildsCommand())
 	add("client", newApplyCommand(), newReloadCommand(), newWaitCommand(), newGetCommand(), newDescribeCommand(), newDeleteCommand(), newBackupCommand(), newLoadCommand())
 	root.AddCommand(newCheckCommand())
 	root.AddCommand(newVersionCommand())

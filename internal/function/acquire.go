@@ -130,7 +130,10 @@ func (s *Set) start(e *entry, version string) *start {
 	e.starting[version] = st
 	def, workers := e.record.Definition, e.record.workers(version)
 	s.starts(func(ctx context.Context) {
-		p, err := s.open(ctx, def, version, workers)
+		j := s.builds.start(def, BuildForRestore)
+		j.made(version)
+		p, err := s.open(ctx, def, version, workers, j)
+		j.end(err, true)
 		e.mu.Lock()
 		delete(e.starting, version)
 		kept := false
@@ -156,19 +159,22 @@ func (s *Set) start(e *entry, version string) *start {
 	return st
 }
 
-// open starts the pool of a version whose code lies in its directory.
-func (s *Set) open(ctx context.Context, def runnel.Function, version string, w runnel.Workers) (*pool, error) {
+// open starts the pool of a version whose code lies in its directory. What
+// has to be built first is built without a worker's place, and by no call: who
+// calls waits for it as for any start.
+func (s *Set) open(ctx context.Context, def runnel.Function, version string, w runnel.Workers, j *job) (*pool, error) {
 	dir := s.versionDir(def.Name, version)
 	m, err := verify(dir)
 	if err != nil {
 		return nil, err
 	}
 	// The version's own: an older one may have had others.
-	def.Runtime, def.Handler = m.Runtime, m.Handler
-	b, err := s.build.build(ctx, def, dir)
+	def.Runtime, def.Handler, def.URL = m.Runtime, m.Handler, m.URL
+	b, err := s.build.build(ctx, def, dir, j)
 	if err != nil {
 		return nil, err
 	}
+	j.log("starting the workers")
 	limit := startTimeout(def)
 	// The runner knows best what took so long, and speaks first.
 	ctx, cancel := context.WithTimeoutCause(ctx, limit+2*time.Second,

@@ -24,12 +24,16 @@ type Deployment struct {
 	Version, Previous string
 	// Changed says whether anything was changed, be it only a setting.
 	Changed bool
+	// Build is the id of the build, empty where nothing was changed.
+	Build string
 }
 
 // Deploy makes the code in source the live version of the function def, with
 // def's settings. It returns when calls go to the new version; calls in flight
 // end on the old one. On an error everything is as it was; its text is the
-// build's or the language's own where they refused the code.
+// build's or the language's own where they refused the code. What happened on
+// the way is kept, as a Build. The source is nil where the code is inline, and
+// for runtime http.
 //
 // Deploys of one function run one after the other. A deploy that changes
 // nothing does nothing; one that changes the timeout or the number of workers
@@ -50,13 +54,14 @@ func (s *Set) Deploy(ctx context.Context, def runnel.Function, source fs.FS) (De
 	}
 	defer e.endTurn()
 	defer s.cleanUp(e)
-	version, err := stage(ctx, s.home(def.Name), def, source)
+	j := s.builds.start(def, BuildForDeploy)
+	d, err := s.deploy(ctx, e, def, source, j)
+	j.end(err, err != nil || d.Changed)
 	if err != nil {
 		return Deployment{}, fmt.Errorf("deploy %s: %w", def.Name, err)
 	}
-	d, err := s.install(ctx, e, def, version)
-	if err != nil {
-		return Deployment{}, fmt.Errorf("deploy %s: %w", def.Name, err)
+	if d.Changed {
+		d.Build = j.id()
 	}
 	if d.Changed {
 		s.opts.Log.Info("function deployed", "function", d.Name, "version", d.Version, "previous", d.Previous)
@@ -64,9 +69,44 @@ func (s *Set) Deploy(ctx context.Context, def runnel.Function, source fs.FS) (De
 	return d, nil
 }
 
+// DeployCode is Deploy in the settings of def, or where it is nil in those that
+// the function has. Inline code and the source of a file are forgotten.
+func (s *Set) DeployCode(ctx context.Context, name string, def *runnel.Function, source fs.FS) (Deployment, error) {
+	if def == nil {
+		e := s.entry(name, false)
+		if e == nil {
+			return Deployment{}, notFound(name)
+		}
+		e.mu.Lock()
+		now, exists := e.record.Definition, e.record.Live != ""
+		e.mu.Unlock()
+		if !exists {
+			return Deployment{}, notFound(name)
+		}
+		now.Source, now.Inline = "", ""
+		def = &now
+	}
+	return s.Deploy(ctx, *def, source)
+}
+
+// deploy stages the code and installs it.
+func (s *Set) deploy(ctx context.Context, e *entry, def runnel.Function, source fs.FS, j *job) (Deployment, error) {
+	m, err := stage(ctx, s.home(def.Name), def, source)
+	if err != nil {
+		return Deployment{}, err
+	}
+	j.made(m.Version)
+	size := int64(0)
+	for _, f := range m.Files {
+		size += f.Size
+	}
+	j.log(fmt.Sprintf("version %s of %s, runtime %s: %d files, %d bytes", m.Version, def.Name, def.Runtime, len(m.Files), size))
+	return s.install(ctx, e, def, m.Version, j)
+}
+
 // install makes version, whose code is in its directory, the live one. The
 // caller has the turn, so that nobody else changes the record.
-func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
+func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, version string, j *job) (Deployment, error) {
 	e.mu.Lock()
 	before := e.record
 	running := e.pools[version] != nil || e.starting[version] != nil
@@ -93,7 +133,7 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 	}
 
 	after.Live = version
-	p, err := s.open(ctx, def, version, after.workers(version))
+	p, err := s.open(ctx, def, version, after.workers(version), j)
 	if err != nil {
 		return d, err
 	}
@@ -199,6 +239,9 @@ func (s *Set) Delete(ctx context.Context, name string) error {
 	e.mu.Unlock()
 	s.retire(e, old...)
 	s.cleanUp(e)
+	if err := s.builds.forget(name); err != nil {
+		s.opts.Log.Warn("old builds were not removed", "function", name, "err", err)
+	}
 	s.opts.Log.Info("function deleted", "function", name)
 	return nil
 }

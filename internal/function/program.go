@@ -136,7 +136,8 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 	}
 	slices.Sort(env)
 	visible := append([]string{dir}, b.visible...)
-	if def.Runtime != runnel.RuntimeExec && shims.Dir != "" {
+	scripted := def.Runtime == runnel.RuntimePython || def.Runtime == runnel.RuntimeNode
+	if scripted && shims.Dir != "" {
 		visible = append(visible, shims.Dir)
 	}
 	slices.Sort(visible)

@@ -34,9 +34,11 @@ type api struct {
 
 // rule is what a request must be to reach a call.
 type rule struct {
-	open    bool // needs no key
-	admin   bool // needs an admin key
+	open  bool // needs no key
+	admin bool // needs an admin key
+	// maxBody bounds the body, where it is read before the call.
 	maxBody int64
+	streams bool // the call reads the body, unless a signature covers it
 }
 
 // The rules that calls have.
@@ -46,6 +48,7 @@ var (
 	anyUploads   = rule{maxBody: archiveBody}
 	adminKey     = rule{maxBody: smallBody, admin: true}
 	adminUploads = rule{maxBody: archiveBody, admin: true}
+	adminStreams = rule{maxBody: archiveBody, admin: true, streams: true}
 )
 
 func newAPI(d *Door) *api {
