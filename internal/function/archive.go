@@ -83,7 +83,7 @@ func badArchive(format string, args ...any) error {
 
 // zip unpacks a zip.
 func (u *unpacker) zip(archive io.ReaderAt, size int64) error {
-	directory := &boundedReaderAt{from: archive, left: maxDirectory}
+	directory := &boundedReaderAt{from: archive, bounded: true, left: maxDirectory}
 	z, err := zip.NewReader(directory, size)
 	if errors.Is(err, errDirectory) {
 		return runnel.Errorf(runnel.CodeTooLarge, "the archive of the source has too many entries")
@@ -91,7 +91,7 @@ func (u *unpacker) zip(archive io.ReaderAt, size int64) error {
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // names are looked at below
 		return badArchive("%v", err)
 	}
-	directory.left = -1 // from here on it is read by entries
+	directory.bounded = false // from here on it is read by entries
 	for _, f := range z.File {
 		mode := f.Mode()
 		var kind byte = tar.TypeReg
@@ -171,12 +171,12 @@ func (u *unpacker) entry(as string, kind byte, exec bool, target string, open fu
 	}
 	name := path.Clean(strings.TrimSuffix(as, "/"))
 	switch {
+	case strings.ContainsAny(name, "\\\x00") || !utf8.ValidString(name):
+		return badArchive("%q is not a name of UTF-8 with slashes", as)
 	case name == "." && kind == tar.TypeDir:
 		return nil
 	case !fs.ValidPath(name) || name == ".":
 		return badArchive("%q is outside of it", as)
-	case strings.ContainsAny(name, "\\\x00") || !utf8.ValidString(name):
-		return badArchive("%q is not a name of UTF-8 with slashes", as)
 	case ignoredPath(name):
 		return nil
 	}
@@ -255,19 +255,19 @@ func (u *unpacker) write(name string, kind byte, exec bool, target string, open 
 // errDirectory says that a zip's directory is larger than any of a source.
 var errDirectory = errors.New("the directory is too large")
 
-// boundedReaderAt reads at most left bytes, where left is not below zero.
+// boundedReaderAt reads at most left bytes while it is bounded.
 type boundedReaderAt struct {
-	from io.ReaderAt
-	left int64
+	from    io.ReaderAt
+	bounded bool
+	left    int64
 }
 
 // ReadAt implements io.ReaderAt, for one goroutine.
 func (b *boundedReaderAt) ReadAt(p []byte, at int64) (int, error) {
-	n, err := b.from.ReadAt(p, at)
-	if b.left >= 0 {
-		if b.left -= int64(n); b.left < 0 {
-			return n, errDirectory
+	if b.bounded {
+		if b.left -= int64(len(p)); b.left < 0 {
+			return 0, errDirectory
 		}
 	}
-	return n, err
+	return b.from.ReadAt(p, at)
 }

@@ -9,6 +9,9 @@ func Requirements(text string) (lines []string, same []bool) {
 	return lines, same
 }
 
+// RunStep is what Options.Run is by default.
+var RunStep = runStep
+
 // Lines returns what of the writes goes to the build log.
 func Lines(writes ...string) (all []string) {
 	w, end := LineWriter(func(line string) { all = append(all, line) })

@@ -248,6 +248,7 @@ type bench struct {
 	runner  *runner
 	set     *function.Set
 	built   func(function, line string)
+	options func(*function.Options) // may be nil
 }
 
 func newBench(t *testing.T) *bench {
@@ -260,12 +261,16 @@ func newBench(t *testing.T) *bench {
 // closed that.
 func (b *bench) open() {
 	b.t.Helper()
-	set, err := function.Open(b.t.Context(), function.Options{
+	opts := function.Options{
 		Dir: filepath.Join(b.dir, "functions"), Runner: b.runner, Records: b.records, BuildLog: b.built,
 		Shims: function.Shims{Dir: "/shims", Argv: func(r runnel.Runtime, interpreter string) []string {
 			return []string{interpreter, "/shims/" + string(r)}
 		}},
-	})
+	}
+	if b.options != nil {
+		b.options(&opts)
+	}
+	set, err := function.Open(b.t.Context(), opts)
 	if err != nil {
 		b.t.Fatal(err)
 	}
