@@ -22,7 +22,7 @@ import (
 
 // Folders of the data directory, besides those of the store.
 const (
-	functionsDir = "functions" // code of versions; internal/function keeps cache beside it
+	functionsDir = "functions" // code of versions; internal/function keeps cache and builds beside it
 	shimsDir     = "shims"     // written anew at each start
 	workersDir   = "workers"   // private directories of processes; emptied at each start
 )

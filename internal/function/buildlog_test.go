@@ -232,7 +232,7 @@ func TestBuildIsBounded(t *testing.T) {
 		t.Error("a secret stands in the log")
 	}
 
-	fork := fmt.Sprintf("import subprocess\np = subprocess.Popen(['sleep', '600'])\nopen(%q, 'w').write(str(p.pid))\n", pids)
+	fork := fmt.Sprintf("import subprocess\np = subprocess.Popen(['sleep', '600'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\nopen(%q, 'w').write(str(p.pid))\n", pids)
 	d = b.deploy(def, tree(t, needy(fork)))
 	gone(t, pids)
 	if log := b.buildLog("demo/bad", d.Build); !strings.Contains(log, "left behind were ended") {
