@@ -25,7 +25,6 @@ import (
 type goTool struct {
 	// path is the program, version as in "go1.26.0".
 	path, version string
-	root          string
 }
 
 // oldestGo is the oldest minor version of Go 1 that will do: from it on
@@ -90,7 +89,7 @@ func askGo(ctx context.Context, program string) (*goTool, error) {
 	if err := json.Unmarshal(text, &answer); err != nil || answer.GOROOT == "" {
 		return nil, errors.New("it is something else")
 	}
-	at := &goTool{path: filepath.Join(answer.GOROOT, "bin", "go"), version: answer.GOVERSION, root: answer.GOROOT}
+	at := &goTool{path: filepath.Join(answer.GOROOT, "bin", "go"), version: answer.GOVERSION}
 	if _, err := os.Stat(at.path); err != nil {
 		at.path = path
 	}
