@@ -20,7 +20,7 @@ type Function struct {
 	Source string `json:"source,omitempty"`
 	// Inline is the text of the only file, in place of Source: of main.py for
 	// python, index.js for node, main.go for go; for exec of the program,
-	// which then begins with #! and is called as Handler says. To 1 MiB.
+	// which then begins with #! and is called as Handler says. To 256 KiB.
 	Inline string `json:"inline,omitempty"`
 	// URL is the endpoint of runtime http, to which calls are posted.
 	URL string `json:"url,omitempty"`
@@ -224,8 +224,8 @@ func (f Function) Validate() error {
 // maxValue bounds a payload, and a returned value.
 const maxValue = 64 << 20
 
-// maxInline bounds Inline.
-const maxInline = 1 << 20
+// maxInline bounds Inline, which is kept in the record of a function.
+const maxInline = 256 << 10
 
 // checkCode looks for the one place where the code is.
 func (f *Function) checkCode(v *faults) {
@@ -239,7 +239,7 @@ func (f *Function) checkCode(v *faults) {
 		case f.Inline != "" && f.Runtime == RuntimeWASM:
 			v.add("inline", "a module of WebAssembly is not text: want a source")
 		case len(f.Inline) > maxInline:
-			v.add("inline", "has %d bytes, and at most 1MiB are taken: want a source", len(f.Inline))
+			v.add("inline", "has %d bytes, and at most 256KiB are taken: want a source", len(f.Inline))
 		}
 		return
 	}

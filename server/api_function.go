@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -110,11 +111,14 @@ func (a functionAPI) put(ctx context.Context, def runnel.Function, archive []byt
 			return admin.Function{}, err
 		}
 	}
-	code, remove, err := unpack(a.tmp, archive)
-	if err != nil {
-		return admin.Function{}, err
+	sources := sources{tmp: a.tmp}
+	defer sources.close()
+	var code fs.FS
+	if len(archive) > 0 {
+		if code, err = sources.unpack(ctx, bytes.NewReader(archive), int64(len(archive))); err != nil {
+			return admin.Function{}, err
+		}
 	}
-	defer remove()
 	if _, err := install(asCaller(ctx), def, code); err != nil {
 		return admin.Function{}, err
 	}
@@ -181,24 +185,25 @@ func (a functionAPI) Apply(ctx context.Context, caller auth.Caller, in admin.Spe
 		return nil, err
 	}
 	// All archives are unpacked before anything changes.
-	sources := make(map[string]fs.FS)
+	unpacked := sources{tmp: a.tmp}
+	defer unpacked.close()
+	code := make(map[string]fs.FS)
 	var faults []error
 	for _, f := range file.Functions {
+		if f.Source == "" {
+			continue // the file says all
+		}
 		archive, ok := in.Archives[f.Name]
 		if !ok {
 			faults = append(faults, file.Fault("functions."+f.Name, errors.New("its source is not among the archives")))
 			continue
 		}
-		code, remove, err := unpack(a.tmp, archive)
-		if err != nil {
+		if code[f.Name], err = unpacked.unpack(ctx, bytes.NewReader(archive), int64(len(archive))); err != nil {
 			faults = append(faults, placed(file, "functions."+f.Name, err))
-			continue
 		}
-		defer remove()
-		sources[f.Name] = code
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	return a.apply(ctx, file, in.Name, func(f runnel.Function) (fs.FS, error) { return sources[f.Name], nil }, in.DryRun)
+	return a.apply(ctx, file, in.Name, func(f runnel.Function) (fs.FS, error) { return code[f.Name], nil }, in.DryRun)
 }

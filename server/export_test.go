@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,7 +33,13 @@ func (s *Server) DropQueue(account, name string) error {
 var Summary = summary
 
 // Unpack unpacks an archive below a directory.
-var Unpack = unpack
+func Unpack(tmp string, archive []byte) (code fs.FS, remove func(), err error) {
+	s := sources{tmp: tmp}
+	if code, err = s.unpack(context.Background(), bytes.NewReader(archive), int64(len(archive))); err != nil {
+		s.close()
+	}
+	return code, s.close, err
+}
 
 // NewWatcher returns what looks at the files of a spec.
 var NewWatcher = newWatcher

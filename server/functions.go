@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,7 +22,7 @@ import (
 
 // Folders of the data directory, besides those of the store.
 const (
-	functionsDir = "functions" // code of versions; internal/function keeps cache beside it
+	functionsDir = "functions" // code of versions; internal/function keeps cache and builds beside it
 	shimsDir     = "shims"     // written anew at each start
 	workersDir   = "workers"   // private directories of processes; emptied at each start
 )
@@ -78,7 +77,8 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 		Secrets: f.vault.values,
 		Shims: function.Shims{Dir: shims, Argv: func(r runnel.Runtime, interpreter string) []string {
 			return shim.Command(r, interpreter, shims)
-		}},
+		}, WASM: cfg.WASM},
+		Run:    func(ctx context.Context, s function.Step) error { return runStep(ctx, s, workers) },
 		Pinned: stored.pinned,
 		Log:    cfg.Log,
 		BuildLog: func(name, line string) {
@@ -319,15 +319,6 @@ func deleteDocument(ctx context.Context, c *catalog.Catalog, kind, name string) 
 		return err
 	}
 	return c.Delete(ctx, kind, name, version)
-}
-
-// sourceOf opens the code of a function that a file declares.
-func sourceOf(dir string, f runnel.Function) (fs.FS, error) {
-	path := f.Source
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(dir, path)
-	}
-	return function.Source(path)
 }
 
 var _ slog.Handler = (*tee)(nil)

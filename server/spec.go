@@ -24,6 +24,7 @@ func readSpec(path string, opt spec.Options) (*spec.File, error) {
 	}
 	opt.Dir = filepath.Dir(path)
 	opt.Env, opt.ReadFile, opt.Stat = os.LookupEnv, os.ReadFile, os.Stat
+	opt.Open = func(path string) (fs.File, error) { return os.Open(path) }
 	opt.CheckFilter = dispatch.CheckFilter
 	file, err := spec.Parse(path, text, opt)
 	if err != nil {
@@ -87,7 +88,9 @@ func (s *Server) reload(ctx context.Context) ([]admin.Change, error) {
 		return nil, err
 	}
 	defer done()
-	changes, err := s.applier.apply(ctx, file, path, func(f runnel.Function) (fs.FS, error) { return sourceOf(filepath.Dir(path), f) }, false)
+	code := sources{tmp: filepath.Join(s.cfg.Dir, workersDir)}
+	defer code.close()
+	changes, err := s.applier.apply(ctx, file, path, func(f runnel.Function) (fs.FS, error) { return code.open(ctx, filepath.Dir(path), f) }, false)
 	for _, c := range changes {
 		if c.Action != unchanged || c.Detail != "" {
 			s.log.Info(c.Kind+" "+c.Action, "name", c.Name, "detail", c.Detail)

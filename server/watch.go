@@ -119,6 +119,9 @@ func (w *watcher) parse() {
 		},
 	})
 	for _, f := range file.Functions {
+		if f.Source == "" {
+			continue // the file itself says all
+		}
 		root := f.Source
 		if !filepath.IsAbs(root) {
 			root = filepath.Join(dir, root)

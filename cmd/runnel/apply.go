@@ -114,6 +114,7 @@ func (a *applier) run(cmd *cobra.Command) error {
 			return text, err
 		},
 		Stat:      func(path string) (fs.FileInfo, error) { return os.Stat(below(dir, path)) },
+		Open:      func(path string) (fs.File, error) { return os.Open(below(dir, path)) },
 		Functions: there.hasFunction, Queues: there.hasQueue, DeadLetters: there.deadLetters,
 	})
 	if err != nil {
@@ -148,6 +149,9 @@ func packAll(file *spec.File, dir string) (map[string][]byte, error) {
 	var faults []error
 	total := 0
 	for _, f := range file.Functions {
+		if f.Source == "" {
+			continue // the file says all
+		}
 		archive, err := pack(below(dir, f.Source))
 		if err == nil && total+len(archive) > maxUpload {
 			err = fmt.Errorf("the packed sources are over %d MiB, with %d KiB of %s: leave out what is no code, or deploy with runnel serve -f", maxUpload>>20, len(archive)>>10, f.Source)

@@ -32,12 +32,25 @@ func ignored(name string) bool {
 	return strings.HasPrefix(name, ".#")
 }
 
+// isArchive says whether a source of this name is packed already.
+func isArchive(name string) bool {
+	name = strings.ToLower(name)
+	return strings.HasSuffix(name, ".zip") || strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
+}
+
 // pack makes a gzipped tar of a function's source: a directory, or a single
-// file. The same source gives the same bytes, whoever packs it and when.
+// file. The same source gives the same bytes, whoever packs it and when. An
+// archive is what it is.
 func pack(source string) ([]byte, error) {
 	info, err := os.Stat(source)
 	if err != nil {
 		return nil, fmt.Errorf("pack: %w", err)
+	}
+	if !info.IsDir() && isArchive(source) {
+		if info.Size() > maxUpload {
+			return nil, fmt.Errorf("pack %s: it is larger than %d MiB: POST /api/v1/functions/OWNER/NAME/builds takes it", source, maxUpload>>20)
+		}
+		return os.ReadFile(source)
 	}
 	dir, only := source, ""
 	if !info.IsDir() {

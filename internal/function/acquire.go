@@ -163,15 +163,15 @@ func (s *Set) start(e *entry, version string) *start {
 	e.starting[version] = st
 	def, workers, refreshed := e.record.definition(version), e.record.workers(version), e.refreshed
 	s.starts(func(ctx context.Context) {
-		p, err := s.open(ctx, def, version, workers)
+		p, err := s.restore(ctx, def, version, workers)
 		e.mu.Lock()
 		for refreshed != e.refreshed && !e.closed && e.record.has(version) { // its secrets are not those of now
-			def, workers, refreshed = e.record.Definition, e.record.workers(version), e.refreshed
+			def, workers, refreshed = e.record.definition(version), e.record.workers(version), e.refreshed
 			e.mu.Unlock()
 			if p != nil {
 				s.retire(e, p)
 			}
-			p, err = s.open(ctx, def, version, workers)
+			p, err = s.restore(ctx, def, version, workers)
 			e.mu.Lock()
 		}
 		delete(e.starting, version)
@@ -198,8 +198,20 @@ func (s *Set) start(e *entry, version string) *start {
 	return st
 }
 
-// open starts the pool of a version whose code lies in its directory.
-func (s *Set) open(ctx context.Context, def runnel.Function, version string, w runnel.Workers) (*pool, error) {
+// restore opens a version that was built before. If what was built is gone, it
+// is built again, which has a record of its own.
+func (s *Set) restore(ctx context.Context, def runnel.Function, version string, w runnel.Workers) (*pool, error) {
+	j := s.builds.start(def, BuildForRestore)
+	j.made(version)
+	p, err := s.open(ctx, def, version, w, j)
+	j.end(err, true)
+	return p, err
+}
+
+// open starts the pool of a version whose code lies in its directory. What
+// has to be built first is built without a worker's place, and by no call: who
+// calls waits for it as for any start.
+func (s *Set) open(ctx context.Context, def runnel.Function, version string, w runnel.Workers, j *job) (*pool, error) {
 	dir := s.versionDir(def.Name, version)
 	m, err := verify(dir)
 	if err != nil {
@@ -207,17 +219,20 @@ func (s *Set) open(ctx context.Context, def runnel.Function, version string, w r
 	}
 	// The version's own: an older one may have had others.
 	def.Runtime, def.Handler = m.Runtime, m.Handler
+	if m.URL != "" {
+		def.URL = m.URL
+	}
 	secrets, err := s.opts.Secrets(ctx, def)
 	if err != nil {
 		return nil, err
 	}
 	def.Env = merged(def.Env, secrets)
-	built := s.buildBegins(def)
-	b, err := s.build.build(ctx, def, dir)
-	built()
+	j.hide(def.Env)
+	b, err := s.build.build(ctx, def, dir, j)
 	if err != nil {
 		return nil, maskedError(err, def.Env)
 	}
+	j.log("starting the workers")
 	limit := startTimeout(def)
 	// The runner knows best what took so long, and speaks first.
 	ctx, cancel := context.WithTimeoutCause(ctx, limit+2*time.Second,

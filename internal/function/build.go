@@ -1,24 +1,21 @@
 package function
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/runnel-io/runnel"
 )
 
-// maxBuild is how long the dependencies of a function may take.
+// maxBuild is how long the build of a function may take.
 const maxBuild = 15 * time.Minute
 
 // unusedFor is how long what was built stays although no version needs it: who
@@ -35,13 +32,22 @@ type built struct {
 	visible []string
 }
 
+// toolsDir is the folder of the cache that the tools of builds keep for
+// themselves.
+const toolsDir = "tools"
+
 // builder finds interpreters and builds dependencies.
 type builder struct {
 	// functions is Options.Dir; cache holds what was built, under names that
 	// say for what.
 	functions, cache string
 	shims            Shims
-	log              func(function, line string)
+	// hidden is what no step of a build may read but for what is its own.
+	hidden string
+	step   func(ctx context.Context, s Step) error
+	limit  time.Duration
+	// slots bounds the builds at once. They hold nothing that calls need.
+	slots chan struct{}
 
 	// sweeping is held shared from before something is looked for in the
 	// cache until a version links to it, and alone by who removes what nobody
@@ -51,21 +57,28 @@ type builder struct {
 	mu sync.Mutex // guards the maps
 	// found are the interpreters that were found already.
 	found map[runnel.Runtime]*interpreter
+	goes  *goTool
 	// turns have an element while something is built under the name.
 	turns map[string]chan struct{}
 }
 
 // build prepares the version in dir: it is quick where nothing is to be done.
-func (b *builder) build(ctx context.Context, def runnel.Function, dir string) (built, error) {
+func (b *builder) build(ctx context.Context, def runnel.Function, dir string, j *job) (built, error) {
 	b.sweeping.RLock()
 	defer b.sweeping.RUnlock()
 	switch def.Runtime {
 	case runnel.RuntimePython:
-		return b.python(ctx, def, dir)
+		return b.python(ctx, j, dir)
 	case runnel.RuntimeNode:
-		return b.node(ctx, def, dir)
+		return b.node(ctx, def, j, dir)
+	case runnel.RuntimeGo:
+		return b.golang(ctx, def, j, dir)
 	case runnel.RuntimeExec:
 		return program(def.Handler, filepath.Join(dir, codeDir))
+	case runnel.RuntimeWASM:
+		return b.wasm(ctx, def, j, dir)
+	case runnel.RuntimeHTTP:
+		return built{}, nil
 	default:
 		return built{}, runnel.Errorf(runnel.CodeUnsupported, "runtime %q is not built in", def.Runtime)
 	}
@@ -73,7 +86,7 @@ func (b *builder) build(ctx context.Context, def runnel.Function, dir string) (b
 
 // cached returns the directory of the cache called name, which work fills if
 // it is not there. It is whole, or not there at all.
-func (b *builder) cached(ctx context.Context, name string, work func(ctx context.Context, tmp, final string) error) (string, error) {
+func (b *builder) cached(ctx context.Context, j *job, name string, work func(ctx context.Context, tmp, final string) error) (string, error) {
 	final := filepath.Join(b.cache, name)
 	b.mu.Lock()
 	turn := b.turns[name]
@@ -89,7 +102,21 @@ func (b *builder) cached(ctx context.Context, name string, work func(ctx context
 		return "", fmt.Errorf("wait for another build: %w", context.Cause(ctx))
 	}
 	if _, err := os.Stat(final); err == nil {
+		j.log("built already: " + name)
 		return final, nil
+	}
+	j.begin()
+	select {
+	case b.slots <- struct{}{}:
+		defer func() { <-b.slots }()
+	default:
+		j.log("waiting for other builds")
+		select {
+		case b.slots <- struct{}{}:
+			defer func() { <-b.slots }()
+		case <-ctx.Done():
+			return "", fmt.Errorf("wait for other builds: %w", context.Cause(ctx))
+		}
 	}
 	if err := os.MkdirAll(b.cache, 0o755); err != nil {
 		return "", fmt.Errorf("make the cache: %w", err)
@@ -99,7 +126,7 @@ func (b *builder) cached(ctx context.Context, name string, work func(ctx context
 		return "", fmt.Errorf("make the cache: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	ctx, cancel := context.WithTimeoutCause(ctx, maxBuild, runnel.Errorf(runnel.CodeInvalid, "the build took longer than %s", maxBuild))
+	ctx, cancel := context.WithTimeoutCause(ctx, b.limit, runnel.Errorf(runnel.CodeInvalid, "the build took longer than %s", b.limit))
 	defer cancel()
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return "", fmt.Errorf("make the cache: %w", err)
@@ -129,12 +156,12 @@ func (b *builder) sweep() error {
 		return fmt.Errorf("clean the cache: %w", err)
 	}
 	used := make(map[string]bool)
-	for _, link := range []string{venvLink, modulesLink} {
-		links, err := filepath.Glob(filepath.Join(globless(b.functions), "*", "*", "*", link))
+	for _, link := range links {
+		found, err := filepath.Glob(filepath.Join(globless(b.functions), "*", "*", "*", link))
 		if err != nil {
 			return fmt.Errorf("clean the cache: %w", err)
 		}
-		for _, l := range links {
+		for _, l := range found {
 			to, err := os.Readlink(l)
 			if err != nil {
 				continue
@@ -145,7 +172,7 @@ func (b *builder) sweep() error {
 		}
 	}
 	for _, e := range entries {
-		if used[e.Name()] {
+		if used[e.Name()] || e.Name() == toolsDir {
 			continue
 		}
 		info, err := e.Info()
@@ -163,28 +190,40 @@ func globless(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
-// run runs one step of a build in dir, with an interpreter first on the PATH.
-// Its lines go to the build log; the last
-// ones are the error of a step that fails.
-func (b *builder) run(ctx context.Context, function, dir, what string, with *interpreter, args ...string) error {
-	out := &lines{to: func(line string) { b.log(function, line) }}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir = dir
-	cmd.Env = append(buildEnv(os.Environ()), "PATH="+filepath.Dir(with.Path)+string(filepath.ListSeparator)+os.Getenv("PATH"))
-	cmd.Stdout, cmd.Stderr = out, out
-	// A build starts processes of its own; they end with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
-	err := cmd.Run()
-	out.end()
+// lastLines is how much the error of a step that failed tells of its output.
+const lastLines = 20
+
+// run runs one step of a build, with the directory of a tool first on the
+// PATH. Its lines go to the log; the last ones are the error of a step that
+// fails.
+func (b *builder) run(ctx context.Context, j *job, what, tool string, s Step) error {
+	var last []string
+	s.Function, s.Hidden = j.build.Function, []string{b.hidden}
+	tools := filepath.Join(b.cache, toolsDir)
+	s.Env = append(buildEnv(os.Environ()), append(s.Env,
+		"PATH="+tool+string(filepath.ListSeparator)+os.Getenv("PATH"),
+		// A step may write nowhere else.
+		"PIP_CACHE_DIR="+filepath.Join(tools, "pip"), "NPM_CONFIG_CACHE="+filepath.Join(tools, "npm"))...)
+	if err := os.MkdirAll(tools, 0o755); err != nil {
+		return fmt.Errorf("make the cache: %w", err)
+	}
+	s.Writable = append(slices.Clip(s.Writable), tools)
+	s.Log = func(line string) {
+		j.print(line)
+		if len(last) == lastLines {
+			last = last[1:]
+		}
+		last = append(last, masked(line, j.env))
+	}
+	j.print("$ " + strings.Join(s.Args, " "))
+	err := b.step(ctx, s)
 	if err == nil {
 		return nil
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("%s: %w", what, cause)
 	}
-	return runnel.Errorf(runnel.CodeInvalid, "%s: %v\n%s", what, err, strings.Join(out.last, "\n"))
+	return runnel.Errorf(runnel.CodeInvalid, "%s: %v\n%s", what, err, strings.Join(last, "\n"))
 }
 
 // passed are the variables of the server that a build sees, in upper case.
@@ -192,62 +231,15 @@ var passed = []string{
 	"PATH", "HOME", "USER", "TMPDIR", "LANG", "LC_ALL", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS",
+	"GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOPROXY", "GOPRIVATE", "GOINSECURE", "GOAUTH", "GOVCS",
 }
 
 // buildEnv returns what of env a build sees: where programs and caches are,
-// proxies, certificates, and the configuration of pip and npm.
+// proxies, certificates, and the configuration of pip, npm and go.
 func buildEnv(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		name = strings.ToUpper(name)
 		return !slices.Contains(passed, name) && !strings.HasPrefix(name, "PIP_") && !strings.HasPrefix(name, "NPM_CONFIG_")
 	})
-}
-
-// The bounds of what an error tells of a build.
-const (
-	lastLines = 20
-	lineBytes = 1000
-)
-
-// lines takes the output of a program apart. It is written to by one
-// goroutine at a time.
-type lines struct {
-	to   func(line string)
-	rest []byte
-	last []string
-}
-
-// Write hands on the lines that are whole, and those that become too long.
-func (l *lines) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	for {
-		i := bytes.IndexByte(l.rest, '\n')
-		if i < 0 && len(l.rest) < lineBytes {
-			return len(p), nil
-		}
-		if i < 0 || i > lineBytes {
-			l.line(l.rest[:lineBytes])
-			l.rest = l.rest[lineBytes:]
-			continue
-		}
-		l.line(l.rest[:i])
-		l.rest = l.rest[i+1:]
-	}
-}
-
-func (l *lines) line(text []byte) {
-	line := strings.ToValidUTF8(strings.TrimRight(string(text), "\r"), "\uFFFD")
-	l.to(line)
-	if len(l.last) == lastLines {
-		l.last = l.last[1:]
-	}
-	l.last = append(l.last, line)
-}
-
-func (l *lines) end() {
-	if len(l.rest) > 0 {
-		l.line(l.rest)
-		l.rest = nil
-	}
 }

@@ -19,6 +19,8 @@ type Deployment struct {
 	Version, Live, Previous string
 	// Changed says whether anything was changed, be it only a setting.
 	Changed bool
+	// Build is the id of the build, empty where nothing was changed.
+	Build string
 }
 
 type byKey struct{}
@@ -66,14 +68,16 @@ func (e *entry) stored() Record {
 // Deploy makes the code in source the live version of the function def, with
 // def's settings. It returns when calls go to the new version; calls in flight
 // end on the old one. On an error everything is as it was; its text is the
-// build's or the language's own where they refused the code.
+// build's or the language's own where they refused the code. What happened on
+// the way is kept, as a Build. The source is nil where the code is inline, and
+// for runtime http.
 //
 // Deploys of one function run one after the other. A deploy that changes
 // nothing does nothing; one that changes the timeout or the number of workers
 // keeps the processes.
 func (s *Set) Deploy(ctx context.Context, def runnel.Function, source fs.FS) (Deployment, error) {
-	d, err := s.stageAnd(ctx, def, source, func(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
-		return s.install(ctx, e, def, version, ByDeploy)
+	d, err := s.stageAnd(ctx, def, source, func(ctx context.Context, e *entry, def runnel.Function, version string, j *job) (Deployment, error) {
+		return s.install(ctx, e, def, version, ByDeploy, j)
 	})
 	if err != nil {
 		return Deployment{}, err
@@ -92,11 +96,11 @@ func (s *Set) Deploy(ctx context.Context, def runnel.Function, source fs.FS) (De
 // A function always has a live version: the first build of a new one is a
 // deploy.
 func (s *Set) Build(ctx context.Context, def runnel.Function, source fs.FS) (Deployment, error) {
-	d, err := s.stageAnd(ctx, def, source, func(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
+	d, err := s.stageAnd(ctx, def, source, func(ctx context.Context, e *entry, def runnel.Function, version string, j *job) (Deployment, error) {
 		if e.stored().Live == "" {
-			return s.install(ctx, e, def, version, ByDeploy)
+			return s.install(ctx, e, def, version, ByDeploy, j)
 		}
-		return s.keep(ctx, e, def, version)
+		return s.keep(ctx, e, def, version, j)
 	})
 	if err != nil {
 		return Deployment{}, err
@@ -107,30 +111,70 @@ func (s *Set) Build(ctx context.Context, def runnel.Function, source fs.FS) (Dep
 	return d, nil
 }
 
-// stageAnd stages a version, and has the turn meanwhile and while f runs.
+// stageAnd stages a version, and has the turn meanwhile and while f runs. What
+// happens is kept as a Build.
 func (s *Set) stageAnd(ctx context.Context, def runnel.Function, source fs.FS,
-	f func(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error),
+	f func(ctx context.Context, e *entry, def runnel.Function, version string, j *job) (Deployment, error),
 ) (d Deployment, err error) {
 	if def, err = named(def); err != nil {
 		return d, err
 	}
 	err = s.change(ctx, def.Name, true, func(ctx context.Context, e *entry) error {
 		defer s.cleanUp(e)
-		version, err := stage(ctx, s.home(def.Name), def, source)
+		j := s.builds.start(def, BuildForDeploy)
+		version, err := s.stage(ctx, def, source, j)
 		if err == nil {
-			d, err = f(ctx, e, def, version)
+			d, err = f(ctx, e, def, version, j)
 		}
+		j.end(err, err != nil || d.Changed)
 		if err != nil {
 			return fmt.Errorf("deploy %s: %w", def.Name, err)
+		}
+		if d.Changed {
+			d.Build = j.id()
 		}
 		return nil
 	})
 	return d, err
 }
 
+// stage puts the code into its directory.
+func (s *Set) stage(ctx context.Context, def runnel.Function, source fs.FS, j *job) (version string, err error) {
+	m, err := stage(ctx, s.home(def.Name), def, source)
+	if err != nil {
+		return "", err
+	}
+	j.made(m.Version)
+	size := int64(0)
+	for _, f := range m.Files {
+		size += f.Size
+	}
+	j.log(fmt.Sprintf("version %s of %s, runtime %s: %d files, %d bytes", m.Version, def.Name, def.Runtime, len(m.Files), size))
+	return m.Version, nil
+}
+
+// DeployCode is Deploy in the settings of def, or where it is nil in those that
+// the function has. Inline code and the source of a file are forgotten.
+func (s *Set) DeployCode(ctx context.Context, name string, def *runnel.Function, source fs.FS) (Deployment, error) {
+	if def == nil {
+		e := s.entry(name, false)
+		if e == nil {
+			return Deployment{}, notFound(name)
+		}
+		stored := e.stored()
+		if stored.Live == "" {
+			return Deployment{}, notFound(name)
+		}
+		now := stored.Definition
+		now.Source, now.Inline = "", ""
+		def = &now
+	}
+	return s.Deploy(ctx, *def, source)
+}
+
 // install makes version, whose code is in its directory, the live one. The
 // caller has the turn, so that nobody else changes the record.
-func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, version, how string) (Deployment, error) {
+func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, version, how string, j *job) (Deployment, error) {
 	e.mu.Lock()
 	before := e.record
 	running := e.pools[version] != nil || e.starting[version] != nil
@@ -162,7 +206,7 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 		return d, err
 	}
 
-	p, err := s.openWarm(ctx, def, version, bounds(def, true), size)
+	p, err := s.openWarm(ctx, def, version, bounds(def, true), size, j)
 	if err != nil {
 		return d, err
 	}
@@ -207,7 +251,7 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 
 // keep records a version that is not live, once it has loaded. The caller has
 // the turn.
-func (s *Set) keep(ctx context.Context, e *entry, def runnel.Function, version string) (Deployment, error) {
+func (s *Set) keep(ctx context.Context, e *entry, def runnel.Function, version string, j *job) (Deployment, error) {
 	before := e.stored()
 	d := Deployment{Name: def.Name, Version: version, Live: before.Live, Previous: before.Live}
 	def, err := before.rebuilt(def)
@@ -226,7 +270,7 @@ func (s *Set) keep(ctx context.Context, e *entry, def runnel.Function, version s
 	after.add(versionOf(def, version, s.opts.Now()))
 	var p *pool
 	if !before.has(version) {
-		if p, err = s.open(ctx, def, version, bounds(def, false)); err != nil {
+		if p, err = s.open(ctx, def, version, bounds(def, false), j); err != nil {
 			return d, err
 		}
 	}
@@ -266,13 +310,13 @@ func (s *Set) named(ctx context.Context, r *Record) (map[string]bool, error) {
 
 // openWarm starts the pool of a version, with as many workers as now do what
 // it shall do, if there can be so many.
-func (s *Set) openWarm(ctx context.Context, def runnel.Function, version string, w runnel.Workers, size int) (*pool, error) {
+func (s *Set) openWarm(ctx context.Context, def runnel.Function, version string, w runnel.Workers, size int, j *job) (*pool, error) {
 	size = min(size, w.Max)
 	first := w
 	if size > 1 {
 		first.Min = max(w.Min, size)
 	}
-	p, err := s.open(ctx, def, version, first)
+	p, err := s.open(ctx, def, version, first, j)
 	if err != nil || size < 2 {
 		return p, err
 	}
@@ -377,6 +421,9 @@ func (s *Set) Delete(ctx context.Context, name string) error {
 		e.mu.Unlock()
 		s.retire(e, old...)
 		s.cleanUp(e)
+		if err := s.builds.forget(name); err != nil {
+			s.opts.Log.Warn("old builds were not removed", "function", name, "err", err)
+		}
 		s.opts.Log.Info("function deleted", "function", name)
 		return nil
 	})

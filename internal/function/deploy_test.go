@@ -22,7 +22,7 @@ import (
 func TestDeploy(t *testing.T) {
 	b := newBench(t)
 	first := b.deploy(echo(), code("one"))
-	if got, want := first, (function.Deployment{Name: "demo/echo", Version: first.Version, Live: first.Version, Changed: true}); got != want {
+	if got, want := first, (function.Deployment{Name: "demo/echo", Version: first.Version, Live: first.Version, Changed: true, Build: first.Build}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got, want := len(first.Version), 16; got != want {
@@ -36,7 +36,7 @@ func TestDeploy(t *testing.T) {
 		t.Errorf("got the timeout %s, want %s", got, want)
 	}
 	second := b.deploy(echo(), code("two"))
-	if got, want := second, (function.Deployment{Name: "demo/echo", Version: second.Version, Live: second.Version, Previous: first.Version, Changed: true}); got != want {
+	if got, want := second, (function.Deployment{Name: "demo/echo", Version: second.Version, Live: second.Version, Previous: first.Version, Changed: true, Build: second.Build}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got, want := b.call("demo/echo@live"), "two"; got != want {

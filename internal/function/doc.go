@@ -11,12 +11,21 @@
 //	Options.Dir/OWNER/NAME/HASH/venv           link to the virtual environment
 //	Options.Dir/OWNER/NAME/HASH/node_modules   link to the modules
 //	Options.Dir/OWNER/NAME/HASH.json           notes and samples, if it is published
+//	Options.Dir/OWNER/NAME/HASH/bin            link to the directory of the program of Go
 //
 // A directory is written under a name that begins with "tmp-", synced, and
 // renamed: one with a version's name is whole, or its files do not fit their
 // hashes, which is looked at before its workers are started. Dependencies are
 // built in the same way in the folder cache beside Options.Dir, once for all
 // versions that ask for the same.
+//
+// # Builds
+//
+// Each deploy is a Build, with a record and a log in the folder builds beside
+// Options.Dir (docs/adr/0018-builds.md); one that changes nothing leaves none.
+// The programs of a build are run by Options.Run, for as many builds at once as
+// there are cores. A call never builds: what was lost is built in the
+// background, by the start that calls wait for.
 //
 // Everything else about a function (environment, memory, workers, timeout)
 // belongs to the function and is the same for all its versions.

@@ -9,12 +9,15 @@ func Requirements(text string) (lines []string, same []bool) {
 	return lines, same
 }
 
+// RunStep is what Options.Run is by default.
+var RunStep = runStep
+
 // Lines returns what of the writes goes to the build log.
-func Lines(writes ...string) (all, last []string) {
-	l := &lines{to: func(line string) { all = append(all, line) }}
-	for _, w := range writes {
-		_, _ = l.Write([]byte(w))
+func Lines(writes ...string) (all []string) {
+	w, end := LineWriter(func(line string) { all = append(all, line) })
+	for _, text := range writes {
+		_, _ = w.Write([]byte(text))
 	}
-	l.end()
-	return all, l.last
+	end()
+	return all
 }

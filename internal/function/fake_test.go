@@ -253,7 +253,8 @@ type bench struct {
 	set     *function.Set
 	built   func(function, line string)
 	secrets func(context.Context, runnel.Function) (map[string]string, error)
-	pinned  []string // the references of flows
+	pinned  []string                // the references of flows
+	options func(*function.Options) // may be nil
 }
 
 func newBench(t *testing.T) *bench {
@@ -266,13 +267,17 @@ func newBench(t *testing.T) *bench {
 // closed that.
 func (b *bench) open() {
 	b.t.Helper()
-	set, err := function.Open(b.t.Context(), function.Options{
+	opts := function.Options{
 		Dir: filepath.Join(b.dir, "functions"), Runner: b.runner, Records: b.records, BuildLog: b.built, Secrets: b.secrets,
 		Pinned: func(context.Context, string) ([]string, error) { return b.pinned, nil },
 		Shims: function.Shims{Dir: "/shims", Argv: func(r runnel.Runtime, interpreter string) []string {
 			return []string{interpreter, "/shims/" + string(r)}
 		}},
-	})
+	}
+	if b.options != nil {
+		b.options(&opts)
+	}
+	set, err := function.Open(b.t.Context(), opts)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -19,18 +19,19 @@ import (
 // node prepares a version in JavaScript: the dependencies of package.json
 // become a directory node_modules beside the code, where Node looks for it
 // too.
-func (b *builder) node(ctx context.Context, def runnel.Function, dir string) (built, error) {
+func (b *builder) node(ctx context.Context, def runnel.Function, j *job, dir string) (built, error) {
 	node, err := b.interpreter(ctx, runnel.RuntimeNode)
 	if err != nil {
 		return built{}, err
 	}
+	j.log("Node.js " + node.Version + ", " + node.Path)
 	out := built{visible: slices.Clone(node.Prefixes)}
 	pkg, text, err := readPackage(filepath.Join(dir, codeDir))
 	if err != nil {
 		return built{}, err
 	}
 	if pkg.depends() {
-		modules, err := b.modules(ctx, def.Name, dir, node, pkg, text)
+		modules, err := b.modules(ctx, j, dir, node, pkg, text)
 		if err != nil {
 			return built{}, err
 		}
@@ -96,7 +97,7 @@ func (p *packageFile) local() bool {
 }
 
 // modules returns the directory that holds node_modules.
-func (b *builder) modules(ctx context.Context, function, dir string, node *interpreter, pkg *packageFile, text []byte) (string, error) {
+func (b *builder) modules(ctx context.Context, j *job, dir string, node *interpreter, pkg *packageFile, text []byte) (string, error) {
 	npm := filepath.Join(filepath.Dir(node.Path), "npm")
 	if _, err := os.Stat(npm); err != nil {
 		if npm, err = exec.LookPath("npm"); err != nil {
@@ -125,11 +126,19 @@ func (b *builder) modules(ctx context.Context, function, dir string, node *inter
 	if local {
 		key = append(key, []byte(filepath.Base(dir)))
 	}
-	at, err := b.cached(ctx, "node-"+digest(key...), func(ctx context.Context, tmp, _ string) error {
+	if command[1] != "ci" {
+		j.log("there is no package-lock.json: npm install takes the newest versions that package.json allows")
+	}
+	at, err := b.cached(ctx, j, "node-"+digest(key...), func(ctx context.Context, tmp, _ string) error {
 		if err := copyFiles(code, tmp, files, local); err != nil {
 			return fmt.Errorf("copy the code for the build: %w", err)
 		}
-		if err := b.run(ctx, function, tmp, "npm "+command[1], node, command...); err != nil {
+		step := Step{Dir: tmp, Args: []string{npm, "--version"}, Writable: []string{tmp}}
+		if err := b.run(ctx, j, "npm --version", filepath.Dir(node.Path), step); err != nil {
+			return err
+		}
+		step.Args = command
+		if err := b.run(ctx, j, "npm "+command[1], filepath.Dir(node.Path), step); err != nil {
 			return err
 		}
 		// There is none when all that is wanted is optional, and absent.

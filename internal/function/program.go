@@ -137,15 +137,20 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 	}
 	slices.Sort(env)
 	visible := append([]string{dir}, b.visible...)
-	if def.Runtime != runnel.RuntimeExec && shims.Dir != "" {
+	scripted := def.Runtime == runnel.RuntimePython || def.Runtime == runnel.RuntimeNode
+	if scripted && shims.Dir != "" {
 		visible = append(visible, shims.Dir)
 	}
 	slices.Sort(visible)
+	memory := int64(def.Memory)
+	if def.Runtime == runnel.RuntimeWASM && memory > 0 {
+		memory += engineMemory
+	}
 	return Program{
 		Function: def.Name, Version: version, Dir: code,
 		Args: b.args, Env: env, Mask: slices.Sorted(maps.Values(def.Env)),
 		Transport: transport(def), Concurrency: max(def.Concurrency, 1), URL: def.URL,
-		Memory: int64(def.Memory), MaxInput: maxInput(def), MaxOutput: maxOutput(def),
+		Memory: memory, MaxInput: maxInput(def), MaxOutput: maxOutput(def),
 		Limits: def.Limits, Network: def.Network, SQSEndpoint: def.SQSEndpoint,
 		Visible:      slices.Compact(visible),
 		StartTimeout: startTimeout(def),
@@ -163,3 +168,7 @@ func transport(def runnel.Function) runnel.Transport {
 		return runnel.TransportFrames
 	}
 }
+
+// engineMemory is what a process may have that runs a module, besides the
+// memory of the module, which the engine bounds.
+const engineMemory = 256 << 20

@@ -37,7 +37,11 @@ func (s *Set) Rollback(ctx context.Context, name, to string) (d Deployment, err 
 			return fmt.Errorf("roll back %s: %w", name, err)
 		}
 		def.Runtime, def.Handler = m.Runtime, m.Handler
-		if d, err = s.install(ctx, e, def, version, ByRollback); err != nil {
+		j := s.builds.start(def, BuildForRestore)
+		j.made(version)
+		d, err = s.install(ctx, e, def, version, ByRollback, j)
+		j.end(err, true)
+		if err != nil {
 			return fmt.Errorf("roll back %s: %w", name, err)
 		}
 		return nil

@@ -36,13 +36,14 @@ func (s *Set) Refresh(ctx context.Context, name string) error {
 	}
 	// Starts that are under way may have read the old ones.
 	e.refreshed++
-	def, live, workers := e.record.Definition, e.record.Live, e.record.workers(e.record.Live)
+	live := e.record.Live
+	def, workers := e.record.definition(live), e.record.workers(live)
 	running := e.pools[live] != nil
 	e.mu.Unlock()
 
 	var p *pool
 	if running {
-		if p, err = s.open(ctx, def, live, workers); err != nil {
+		if p, err = s.restore(ctx, def, live, workers); err != nil {
 			return err
 		}
 	}
@@ -102,36 +103,4 @@ func maskedError(err error, env map[string]string) error {
 		return &runnel.Error{Code: coded.Code, Message: masked(coded.Message, env)}
 	}
 	return errors.New(text)
-}
-
-// buildBegins notes that a function is being built, and returns what notes the
-// end.
-func (s *Set) buildBegins(def runnel.Function) (built func()) {
-	if len(def.Env) == 0 {
-		return func() {}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	env := &def.Env
-	// Lists are replaced, not changed: buildLine reads them without the lock.
-	s.building[def.Name] = append(slices.Clone(s.building[def.Name]), env)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		left := slices.DeleteFunc(slices.Clone(s.building[def.Name]), func(e *map[string]string) bool { return e == env })
-		if s.building[def.Name] = left; len(left) == 0 {
-			delete(s.building, def.Name)
-		}
-	}
-}
-
-// buildLine hands a line of a build on.
-func (s *Set) buildLine(function, line string) {
-	s.mu.RLock()
-	environments := s.building[function]
-	s.mu.RUnlock()
-	for _, env := range environments {
-		line = masked(line, *env)
-	}
-	s.opts.BuildLog(function, line)
 }

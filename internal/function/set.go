@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -16,12 +17,11 @@ import (
 	"github.com/runnel-io/runnel"
 )
 
-// Options is what a set of functions needs. All fields but the last four are
-// needed.
+// Options is what a set of functions needs. The first four fields are needed.
 type Options struct {
 	// Dir holds the code of the functions. The folder cache beside it holds
-	// what was built for them. Both belong to the set alone: what is in them
-	// and in no record is removed.
+	// what was built for them, and the folder builds the logs of that. All
+	// belong to the set alone: what is in them and in no record is removed.
 	Dir     string
 	Runner  Runner
 	Records Records
@@ -33,13 +33,18 @@ type Options struct {
 	Secrets func(ctx context.Context, def runnel.Function) (map[string]string, error)
 	// Log gets what an operator wants to know. Default: nothing.
 	Log *slog.Logger
-	// BuildLog gets each line that the build of a function's dependencies
-	// prints. It may be called by several builds at once. Default: nothing.
+	// BuildLog gets each line that a step of a build prints. It may be called
+	// by several builds at once. Default: nothing.
 	BuildLog func(function, line string)
 	// Pinned returns the references, without the name, by which flows call a
 	// function: what they name is kept. It is called by who changes functions.
 	// Default: nobody refers to anything.
 	Pinned func(ctx context.Context, name string) ([]string, error)
+	// Run runs a step of a build, and returns when all its processes have
+	// ended. Default: with the rights of the server.
+	Run func(ctx context.Context, s Step) error
+	// BuildTime is how long a build may take. Default 15m.
+	BuildTime time.Duration
 	// Now is the clock of what is stored. Default time.Now.
 	Now func() time.Time
 }
@@ -51,12 +56,16 @@ type Shims struct {
 	// Argv returns the command line that starts the shim of a runtime with
 	// the interpreter, which is its first element.
 	Argv func(r runnel.Runtime, interpreter string) []string
+	// WASM is the command line that runs the module of WebAssembly whose path
+	// is appended. Empty: there is none.
+	WASM []string
 }
 
 // Set is the functions of a server.
 type Set struct {
-	opts  Options
-	build *builder
+	opts   Options
+	build  *builder
+	builds *builds
 
 	// starts runs f in a goroutine that Close waits for, with a context that
 	// ends when Close begins; drains with one that ends when Close gives up.
@@ -71,9 +80,6 @@ type Set struct {
 	// so that the turn of a name is one for ever.
 	entries map[string]*entry
 	closed  bool
-	// building has, by function, the environments of the versions that are
-	// being built: their values stand in no build log.
-	building map[string][]*map[string]string
 	// running counts deploys, deletes, starts and drains. It grows under mu,
 	// unless it is above zero for the caller's sake anyway.
 	running sync.WaitGroup
@@ -98,6 +104,12 @@ func Open(ctx context.Context, opts Options) (*Set, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	if opts.Run == nil {
+		opts.Run = runStep
+	}
+	if opts.BuildTime == 0 {
+		opts.BuildTime = maxBuild
+	}
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open functions: %w", err)
@@ -113,16 +125,20 @@ func Open(ctx context.Context, opts Options) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open functions: read the records: %w", err)
 	}
+	data := filepath.Dir(dir)
 	s := &Set{
 		opts: opts,
+		builds: &builds{
+			dir: filepath.Join(data, "builds"), now: opts.Now, forward: opts.BuildLog, running: make(map[string]*job),
+			warn: func(err error) { opts.Log.Warn("a build is not kept", "err", err) },
+		},
 		build: &builder{
-			functions: dir, cache: filepath.Join(filepath.Dir(dir), "cache"),
-			shims: opts.Shims,
+			functions: dir, cache: filepath.Join(data, "cache"), hidden: data,
+			shims: opts.Shims, step: opts.Run, limit: opts.BuildTime, slots: make(chan struct{}, runtime.NumCPU()),
 			found: make(map[runnel.Runtime]*interpreter), turns: make(map[string]chan struct{}),
 		},
-		entries: make(map[string]*entry), building: make(map[string][]*map[string]string),
+		entries: make(map[string]*entry),
 	}
-	s.build.log = s.buildLine
 	s.begin(context.WithoutCancel(ctx))
 	for _, r := range records {
 		e := newEntry(r.Name)
@@ -130,6 +146,10 @@ func Open(ctx context.Context, opts Options) (*Set, error) {
 		s.entries[r.Name] = e
 	}
 	if err := s.tidy(); err != nil {
+		return nil, fmt.Errorf("open functions: %w", err)
+	}
+	exists := func(name string) bool { _, _, err := s.Resolve(name); return err == nil }
+	if err := s.builds.tidy(exists); err != nil {
 		return nil, fmt.Errorf("open functions: %w", err)
 	}
 	for _, e := range s.entries {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/runnel-io/runnel"
 )
@@ -35,7 +36,8 @@ func Ignored(name string) bool {
 }
 
 // Source opens the source of a function at path: a directory, or a single
-// file, which stands for a directory that holds it alone.
+// file, which stands for a directory that holds it alone. An archive is
+// unpacked first, with Unpack.
 func Source(path string) (fs.FS, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -102,7 +104,10 @@ func list(source fs.FS) ([]file, error) {
 			return nil
 		}
 		if len(files) == maxSourceFiles {
-			return runnel.Errorf(runnel.CodeTooLarge, "the source has more than %d files", maxSourceFiles)
+			return tooManyFiles()
+		}
+		if !utf8.ValidString(name) {
+			return runnel.Errorf(runnel.CodeInvalid, "the name %q in the source is not UTF-8", name)
 		}
 		f := file{Name: name}
 		if d.Type()&fs.ModeSymlink != 0 {
@@ -134,6 +139,10 @@ func list(source fs.FS) ([]file, error) {
 	}
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.Name, b.Name) })
 	return files, nil
+}
+
+func tooManyFiles() error {
+	return runnel.Errorf(runnel.CodeTooLarge, "the source has more than %d files", maxSourceFiles)
 }
 
 func tooLarge() error {
@@ -197,6 +206,53 @@ func copyFile(source fs.FS, f *file, to string, most int64) error {
 	}
 	f.Sum = hex.EncodeToString(sum.Sum(nil))
 	return errors.Join(err, out.Close())
+}
+
+// writeInline writes the only file of def into the new directory dir.
+func writeInline(def runnel.Function, dir string) ([]file, error) {
+	name, err := inlineName(def)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(path.Dir(name))), 0o755); err != nil {
+		return nil, fmt.Errorf("write the inline code: %w", err)
+	}
+	f := file{Name: name, Exec: def.Runtime == runnel.RuntimeExec, Size: int64(len(def.Inline))}
+	sum := sha256.Sum256([]byte(def.Inline))
+	f.Sum = hex.EncodeToString(sum[:])
+	mode := fs.FileMode(0o444)
+	if f.Exec {
+		mode = 0o555
+	}
+	if err := os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(def.Inline), mode); err != nil {
+		return nil, fmt.Errorf("write the inline code: %w", err)
+	}
+	return []file{f}, nil
+}
+
+// inlineName is what the only file of def is called.
+func inlineName(def runnel.Function) (string, error) {
+	switch def.Runtime {
+	case runnel.RuntimePython:
+		return "main.py", nil
+	case runnel.RuntimeNode:
+		return "index.js", nil
+	case runnel.RuntimeGo:
+		return "main.go", nil
+	default:
+	}
+	args, err := split(def.Handler)
+	if err != nil {
+		return "", err
+	}
+	if len(args) == 0 || !strings.HasPrefix(def.Inline, "#!") {
+		return "", &runnel.FieldError{Path: "inline", Err: errors.New("is the program of the handler, and begins with its interpreter, as in #!/bin/sh")}
+	}
+	name := path.Clean(args[0])
+	if !fs.ValidPath(name) || name == "." {
+		return "", &runnel.FieldError{Path: "handler", Err: fmt.Errorf("%q cannot be the name of the inline program: want one such as ./worker", args[0])}
+	}
+	return name, nil
 }
 
 // checkLinks refuses links that lead out of dir, or nowhere. It follows them

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,7 +24,12 @@ const (
 	manifestFile = "version.json"
 	venvLink     = "venv"
 	modulesLink  = "node_modules"
+	binaryLink   = "bin"
+	compiledLink = "wasm"
 )
+
+// links are those of a version into the cache.
+var links = []string{venvLink, modulesLink, binaryLink, compiledLink}
 
 // unfinished begins the names of what is being written. Nobody reads it, and
 // it is removed at the next start.
@@ -34,6 +40,7 @@ type manifest struct {
 	Version string         `json:"version"`
 	Runtime runnel.Runtime `json:"runtime"`
 	Handler string         `json:"handler"`
+	URL     string         `json:"url,omitempty"`
 	Files   []file         `json:"files"`
 }
 
@@ -41,6 +48,9 @@ type manifest struct {
 func (m *manifest) hash() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "runnel function 1\n%q %q\n", m.Runtime, m.Handler)
+	if m.URL != "" {
+		fmt.Fprintf(h, "%q\n", m.URL)
+	}
 	for _, f := range m.Files {
 		fmt.Fprintf(h, "%q %t %q %d %s\n", f.Name, f.Exec, f.Link, f.Size, f.Sum)
 	}
@@ -48,45 +58,61 @@ func (m *manifest) hash() string {
 }
 
 // stage puts the version of def and source into the function's directory home,
-// and returns its hash. It is not part of any record yet.
-func stage(ctx context.Context, home string, def runnel.Function, source fs.FS) (string, error) {
+// and returns it. It is not part of any record yet. The source is nil where
+// def is all there is: inline code, or an endpoint.
+func stage(ctx context.Context, home string, def runnel.Function, source fs.FS) (*manifest, error) {
 	if err := os.MkdirAll(home, 0o755); err != nil {
-		return "", fmt.Errorf("make the directory of the function: %w", err)
+		return nil, fmt.Errorf("make the directory of the function: %w", err)
 	}
 	tmp, err := os.MkdirTemp(home, unfinished)
 	if err != nil {
-		return "", fmt.Errorf("make the directory of the version: %w", err)
+		return nil, fmt.Errorf("make the directory of the version: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	m := manifest{Runtime: def.Runtime, Handler: def.Handler}
-	if m.Files, err = copySource(ctx, source, filepath.Join(tmp, codeDir)); err != nil {
-		return "", err
+	m := manifest{Runtime: def.Runtime, Handler: def.Handler, URL: def.URL}
+	code := filepath.Join(tmp, codeDir)
+	switch {
+	case source != nil && def.Inline != "":
+		err = &runnel.FieldError{Path: "inline", Err: errors.New("the code is in one place: there is an archive, or a source, too")}
+	case source != nil && def.Runtime == runnel.RuntimeHTTP:
+		err = &runnel.FieldError{Path: "runtime", Err: errors.New("http has no code here, only a url")}
+	case def.Inline != "":
+		m.Files, err = writeInline(def, code)
+	case source != nil:
+		m.Files, err = copySource(ctx, source, code)
+	case def.Runtime == runnel.RuntimeHTTP:
+		err = os.Mkdir(code, 0o755)
+	default:
+		err = &runnel.FieldError{Path: "source", Err: errors.New("is missing, and there is no inline code")}
+	}
+	if err != nil {
+		return nil, err
 	}
 	m.Version = m.hash()
 	final := filepath.Join(home, m.Version)
 	if _, err := verify(final); err == nil {
-		return m.Version, nil
+		return &m, nil
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
-		return "", fmt.Errorf("write the version: %w", err)
+		return nil, fmt.Errorf("write the version: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(tmp, manifestFile), text, 0o644); err != nil {
-		return "", fmt.Errorf("write the version: %w", err)
+		return nil, fmt.Errorf("write the version: %w", err)
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
-		return "", fmt.Errorf("write the version: %w", err)
+		return nil, fmt.Errorf("write the version: %w", err)
 	}
 	if err := publish(tmp, final); err != nil {
-		return "", fmt.Errorf("write the version: %w", err)
+		return nil, fmt.Errorf("write the version: %w", err)
 	}
 	// The function's directory, and its owner's, may be new too.
 	for _, dir := range []string{filepath.Dir(home), filepath.Dir(filepath.Dir(home))} {
 		if err := syncFile(dir); err != nil {
-			return "", fmt.Errorf("write the version: %w", err)
+			return nil, fmt.Errorf("write the version: %w", err)
 		}
 	}
-	return m.Version, nil
+	return &m, nil
 }
 
 // verify reads the version in dir and returns an error unless all its files

@@ -173,6 +173,10 @@ func (d *decoder) value(v reflect.Value, path, inner string, line int, n *node) 
 	case v.Kind() == reflect.Bool:
 		want = "true or false"
 	}
+	if inner == "inline" && n.kind == text {
+		v.SetString(n.text) // code has ${...} of its own
+		return
+	}
 	got, expanded, ok := d.scalar(path, line, want, n)
 	if !ok {
 		return

@@ -1,7 +1,12 @@
 package spec_test
 
 import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -209,10 +214,10 @@ f:3: functions.b.max_output: 1GiB is not between 1 and 64MiB
 f:4: functions.c.timeout: 0s is not a value that it can have: leave it out for the default
 f:4: functions.c.handler: "main" is not of the form MODULE.FUNCTION, as in main.handler
 f:5: functions.d/e/f: "e/f" is not a name: want 1 to 64 letters, digits, hyphens and underscores
-f:5: functions.d/e/f.source: is missing: want the directory of the code, or its only file, as in ./resize
+f:5: functions.d/e/f.source: is missing: want the directory of the code, its only file or an archive, as in ./resize, or else inline: the code itself
 f:6: functions.default/a: is default/a, which stands already on line 2
 f:7: functions.g.runtime: is missing: want python, node, exec, go, wasm or http
-f:7: functions.g.source: is missing: want the directory of the code, or its only file, as in ./resize`},
+f:7: functions.g.source: is missing: want the directory of the code, its only file or an archive, as in ./resize, or else inline: the code itself`},
 		{"flows out of range", head + `flows:
   x:
     from: queue:in
@@ -356,6 +361,109 @@ func TestSource(t *testing.T) {
 		"runtime: python, source: \"${env:NO}\", handler: main.handler, env: ": "source: the environment variable NO is not set",
 	} {
 		_, err := spec.Parse("f", []byte("functions: {f: {"+function+"}}"), options(dir))
+		got := ""
+		if err != nil {
+			got = strings.TrimPrefix(err.Error(), "f:1: functions.f.")
+		}
+		if got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", function, got, want)
+		}
+	}
+}
+
+// TestSourceOfNewKinds looks for code in archives, Go packages and modules, and
+// at inline code.
+func TestSourceOfNewKinds(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		name = filepath.Join(dir, name)
+		err := os.MkdirAll(filepath.Dir(name), 0o700)
+		if err == nil {
+			err = os.WriteFile(name, []byte(text), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var zipped, tarred bytes.Buffer
+	z := zip.NewWriter(&zipped)
+	gz := gzip.NewWriter(&tarred)
+	tw := tar.NewWriter(gz)
+	for _, f := range []struct {
+		name string
+		mode fs.FileMode
+	}{{"main.py", 0o644}, {"top/index.js", 0o644}, {"run", 0o755}, {"data", 0o644}, {"cmd/x/main.go", 0o644}, {"main.wasm", 0o644}} {
+		h := &zip.FileHeader{Name: f.name}
+		h.SetMode(f.mode)
+		_, err := z.CreateHeader(h)
+		err = errors.Join(err, tw.WriteHeader(&tar.Header{Name: "./" + f.name, Typeflag: tar.TypeReg, Mode: int64(f.mode)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(z.Close(), tw.Close(), gz.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a.zip", "under.TGZ"} {
+		write(name, zipped.String())
+	}
+	write("a.tar.gz", tarred.String())
+	write("half.zip", zipped.String()[:200])
+	write("half.tgz", tarred.String()[:60])
+	write("text.zip", "hello")
+	write("one.wasm", "\x00asm\x01\x00\x00\x00")
+	write("w/main.wasm", "hello")
+	write("go/main.go", "package main\n")
+	write("go/lib/lib.go", "package lib\n")
+	write("go/lib/lib_test.go", "package main\n")
+	write("go/odd/odd.go", "pakage main\n")
+	write("one.go", "package main\n")
+	write("none/x", "")
+	opt := options(dir)
+	opt.Open = func(path string) (fs.File, error) { return os.Open(path) }
+	for function, want := range map[string]string{
+		"runtime: python, source: a.zip":                                   "",
+		"runtime: python, source: under.TGZ":                               "",
+		"runtime: python, source: a.tar.gz":                                "",
+		"runtime: node, source: a.zip":                                     "source: there is no index.js in a.zip",
+		"runtime: node, source: a.tar.gz, handler: top/index.handler":      "",
+		"runtime: node, source: a.tar.gz, handler: lib.handler":            "handler: there is no lib.js in a.tar.gz",
+		"runtime: exec, source: a.zip, handler: ./run x":                   "",
+		"runtime: exec, source: a.zip, handler: ./data":                    "handler: data in a.zip is not executable: chmod +x makes it so",
+		"runtime: exec, source: a.zip, handler: ./no":                      "handler: there is no no in a.zip",
+		"runtime: go, source: a.zip, handler: ./cmd/x":                     "",
+		"runtime: go, source: a.zip":                                       "source: there is no Go file in . in a.zip",
+		"runtime: wasm, source: a.tar.gz":                                  "",
+		"runtime: python, source: half.zip":                                "source: half.zip: is not a whole zip: zip: not a valid zip file",
+		"runtime: python, source: half.tgz":                                "source: half.tgz: is not a whole gzipped tar: unexpected EOF",
+		"runtime: python, source: text.zip":                                "source: text.zip: is neither a zip nor a gzipped tar",
+		"runtime: python, source: no.zip":                                  "source: there is no no.zip",
+		"runtime: wasm, source: one.wasm":                                  "source: the module is main.wasm, and the source is one.wasm alone: want handler: one.wasm",
+		"runtime: wasm, source: one.wasm, handler: one.wasm":               "",
+		"runtime: wasm, source: go":                                        "source: there is no go/main.wasm",
+		"runtime: wasm, source: w":                                         "source: w/main.wasm is not a WebAssembly module",
+		"runtime: wasm, source: w, handler: ../x.wasm":                     "handler: the module ../x.wasm is outside the source",
+		"runtime: go, source: go":                                          "",
+		"runtime: go, source: one.go":                                      "",
+		"runtime: go, source: go, handler: ./odd":                          "",
+		"runtime: go, source: go, handler: ./lib":                          "handler: go/lib is package lib: want a package main",
+		"runtime: go, source: go, handler: ./no":                           "handler: there is no package go/no",
+		"runtime: go, source: none":                                        "source: there is no Go file in none",
+		"runtime: go, source: go, handler: ../none":                        "handler: the package ../none is outside the source",
+		"runtime: python, inline: 'def handler(e): return e'":              "",
+		"runtime: python, inline: x, source: go":                           "inline: the code is in one place: there is a source, too",
+		"runtime: python, inline: x, handler: app.handler":                 "handler: inline code is the file main.py: want main.FUNCTION",
+		"runtime: node, inline: '`${x} ${env:NO}`', handler: index.handle": "",
+		"runtime: go, inline: x, handler: ./cmd":                           "handler: ./cmd is not there: inline code is one file, of the package .",
+		"runtime: exec, inline: 'echo', handler: ./worker":                 "inline: is the program ./worker, and begins with its interpreter, as in #!/bin/sh",
+		"runtime: exec, inline: '#!/bin/sh', handler: ../worker":           "handler: ../worker cannot be the name of the inline program: want one such as ./worker",
+		"runtime: exec, inline: '#!/bin/sh', handler: ./worker -v":         "",
+		"runtime: http, url: 'https://x.example/'":                         "",
+		"runtime: http": "url: is missing: want the endpoint, as in https://models.example.com/score",
+		"runtime: http, url: 'http://x', source: go": "source: runtime http has no code here, only a url",
+	} {
+		_, err := spec.Parse("f", []byte("functions: {f: {"+function+"}}"), opt)
 		got := ""
 		if err != nil {
 			got = strings.TrimPrefix(err.Error(), "f:1: functions.f.")

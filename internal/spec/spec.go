@@ -65,6 +65,9 @@ type Options struct {
 	// Stat looks for the source of functions, as os.Stat does. nil: it is not
 	// looked for.
 	Stat func(path string) (fs.FileInfo, error)
+	// Open looks into the source of functions, as os.Open does. nil: it is not
+	// looked into.
+	Open func(path string) (fs.File, error)
 	// Functions and Queues say what exists beside the file, so that its flows
 	// may refer to it: Go handlers, and what runs already. Functions gets
 	// OWNER/NAME. nil: nothing.

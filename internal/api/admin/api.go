@@ -34,9 +34,11 @@ type api struct {
 
 // rule is what a request must be to reach a call.
 type rule struct {
-	open    bool // needs no key
-	admin   bool // needs an admin key
+	open  bool // needs no key
+	admin bool // needs an admin key
+	// maxBody bounds the body, where it is read before the call.
 	maxBody int64
+	streams bool // the call reads the body, unless a signature covers it
 }
 
 // The rules that calls have.
@@ -48,6 +50,7 @@ var (
 	adminSends   = rule{maxBody: messageBody, admin: true}
 	adminUploads = rule{maxBody: archiveBody, admin: true}
 	adminSecret  = rule{maxBody: secretBody, admin: true}
+	adminStreams = rule{maxBody: archiveBody, admin: true, streams: true}
 )
 
 func newAPI(d *Door) *api {

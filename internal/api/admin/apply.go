@@ -30,7 +30,8 @@ type Spec struct {
 	Name string
 	// Text is the YAML.
 	Text string
-	// Archives are the sources of the functions, gzipped tars, by OWNER/NAME.
+	// Archives are the sources of the functions that have one, zips or gzipped
+	// tars, by OWNER/NAME.
 	Archives map[string][]byte
 	// Env and Files are what ${env:NAME} and ${file:PATH} in Text stand for:
 	// values of the caller's machine, not of the server's.
@@ -51,7 +52,7 @@ type applyInput struct {
 	Body struct {
 		Name     string            `json:"name" minLength:"1" doc:"The file's name: the owner of all that is in it." example:"runnel.yaml"`
 		Spec     string            `json:"spec" doc:"The YAML."`
-		Archives map[string]Base64 `json:"archives,omitempty" doc:"The sources of the functions by OWNER/NAME: gzipped tars, in base64."`
+		Archives map[string]Base64 `json:"archives,omitempty" doc:"The sources of the functions by OWNER/NAME: zips or gzipped tars, in base64."`
 		Env      map[string]string `json:"env,omitempty" doc:"What ${env:NAME} in the spec stands for."`
 		Files    map[string]string `json:"files,omitempty" doc:"What ${file:PATH} in the spec stands for: the text of the files."`
 		DryRun   bool              `json:"dry_run,omitempty" doc:"Change nothing, and say what would change."`

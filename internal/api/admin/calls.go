@@ -37,6 +37,10 @@ func (a *api) calls() {
 	call(a, op(get, function, "find-function", tagFunctions, "One function"), anyKey, d.findFunction)
 	call(a, op(put, function, "deploy-function", tagFunctions, "Deploy a function"), adminUploads, d.deploy)
 	call(a, op(remove, function, "delete-function", tagFunctions, "Remove a function"), adminKey, d.deleteFunction)
+	call(a, op(get, function+"/builds", "list-builds", tagFunctions, "The builds of a function"), anyKey, d.listBuilds)
+	call(a, a.uploadOp(function+"/builds"), adminStreams, d.upload)
+	call(a, op(get, function+"/builds/{build}", "find-build", tagFunctions, "One build"), anyKey, d.findBuild)
+	call(a, streamed(op(get, function+"/builds/{build}/log", "build-log", tagFunctions, "The log of a build"), mediaText), anyKey, d.buildLog)
 	call(a, invokeOp(function+"/invoke"), anyKeySends, d.invoke)
 	call(a, op(get, function+"/secrets", "list-secrets", tagFunctions, "List the secrets of a function, without their values"), anyKey, d.listSecrets)
 	const secret = function + "/secrets/{secret}"

@@ -83,7 +83,7 @@ type FunctionDefinition struct {
 	Name         string            `json:"name" required:"false" doc:"OWNER/NAME. In a PUT it may be left out, as the path says it."`
 	Runtime      string            `json:"runtime" doc:"What runs the code: python, node, go, wasm, exec or http."`
 	Source       string            `json:"source,omitempty" doc:"The directory or file the code came from. It is for people: the code itself is the archive."`
-	Inline       string            `json:"inline,omitempty" doc:"The text of the only file, in place of an archive, to 1 MiB."`
+	Inline       string            `json:"inline,omitempty" doc:"The text of the only file, in place of an archive, to 256 KiB."`
 	URL          string            `json:"url,omitempty" doc:"The endpoint of runtime http."`
 	Handler      string            `json:"handler,omitempty" doc:"MODULE.FUNCTION for python and node, the program with its arguments for exec, the package for go, the module for wasm. Default main.handler, index.handler, ., main.wasm."`
 	Transport    string            `json:"transport,omitempty" doc:"How calls reach a worker of exec or go: frames or runtime-api. Default: frames for exec, runtime-api for go."`

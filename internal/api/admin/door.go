@@ -42,6 +42,7 @@ type Door struct {
 	Functions    Functions
 	Secrets      Secrets
 	Versions     Versions
+	Builds       Builds
 	Invocations  Invocations
 	Flows        Flows
 	DeadLetters  DeadLetters
@@ -62,6 +63,8 @@ type request struct {
 	caller       auth.Caller
 	method, path string
 	body         []byte
+	// upload is a body that is not read yet, of a call that streams it.
+	upload io.Reader
 }
 
 type requestKey struct{}
@@ -94,7 +97,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, req))
-	r.Body = io.NopCloser(bytes.NewReader(req.body))
+	if req.upload == nil {
+		r.Body = io.NopCloser(bytes.NewReader(req.body))
+	}
 	a.mux.ServeHTTP(w, r)
 }
 
@@ -119,7 +124,12 @@ func (d *Door) admit(w http.ResponseWriter, r *http.Request, rule rule) (*reques
 	case rule.admin && !req.caller.Admin:
 		return nil, runnel.Errorf(runnel.CodeDenied, "this needs an admin key, %s is a standard one", req.caller.KeyID)
 	}
-	if !signed {
+	if rule.streams {
+		req.upload = bytes.NewReader(req.body)
+		if !signed {
+			req.upload = r.Body // bounded by who reads it
+		}
+	} else if !signed {
 		if req.body, err = readBody(w, r, rule.maxBody, true); err != nil {
 			return nil, err
 		}

@@ -20,8 +20,9 @@ type Functions interface {
 	List(ctx context.Context, owner string) ([]Function, error)
 	// Find returns one function.
 	Find(ctx context.Context, name string) (Function, error)
-	// Deploy makes a version of the source in archive, a gzipped tar, and
-	// makes it live once it has loaded. What the build or the language says
+	// Deploy makes a version of the source in archive, a zip or a gzipped tar,
+	// and makes it live once it has loaded. There is no archive where the
+	// definition says all. What the build or the language says
 	// against it is CodeInvalid, in their words, and the version that was
 	// live stays live. A function that a spec file owns is CodeConflict.
 	Deploy(ctx context.Context, definition runnel.Function, archive []byte) (Function, error)
@@ -159,7 +160,7 @@ type deployInput struct {
 	Live string `query:"live" enum:"true,false" doc:"false: only build it. The version is the first in the answer, and answers those who name it. The settings of the function stay; those that are sent must be the same."`
 	Body struct {
 		Definition FunctionDefinition `json:"definition"`
-		Archive    Base64             `json:"archive" doc:"A gzipped tar of the source, in base64."`
+		Archive    Base64             `json:"archive,omitempty" doc:"The source: a zip or a gzipped tar, in base64. None where the code is inline, and for runtime http."`
 	}
 }
 
@@ -172,13 +173,7 @@ func (d *Door) deploy(ctx context.Context, caller auth.Caller, in *deployInput) 
 		return nil, err
 	}
 	f := in.Body.Definition.Function()
-	faults := []error{named(&f.Name, name), f.Validate()}
-	for _, variable := range slices.Sorted(maps.Keys(f.Env)) {
-		if f.Env[variable] == hidden {
-			faults = append(faults, &runnel.FieldError{Path: "env." + variable, Err: errors.New("*** is shown in place of a value: send the value")})
-		}
-	}
-	if err := errors.Join(faults...); err != nil {
+	if err := checkDefinition(&f, name); err != nil {
 		return nil, err
 	}
 	deploy := d.Functions.Deploy
@@ -195,6 +190,18 @@ func (d *Door) deploy(ctx context.Context, caller auth.Caller, in *deployInput) 
 		return nil, fmt.Errorf("deploy: %w", err)
 	}
 	return &functionAnswer{deployed.shown()}, nil
+}
+
+// checkDefinition says what is wrong with a definition that was sent for the
+// function called name, and gives it its name.
+func checkDefinition(f *runnel.Function, name string) error {
+	faults := []error{named(&f.Name, name), f.Validate()}
+	for _, variable := range slices.Sorted(maps.Keys(f.Env)) {
+		if f.Env[variable] == hidden {
+			faults = append(faults, &runnel.FieldError{Path: "env." + variable, Err: errors.New("*** is shown in place of a value: send the value")})
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func (d *Door) deleteFunction(ctx context.Context, caller auth.Caller, in *FunctionPath) (*struct{}, error) {

@@ -34,6 +34,10 @@ func Main(ctx context.Context, args []string) int {
 	}
 	memory, _ := strconv.ParseInt(os.Getenv(memoryVariable), 10, 64) // 0 where it is not set
 	e, err := newEngine(ctx, os.Getenv(cacheVariable), memory)
+	if err != nil && !*only {
+		// Compiled by another release, and not to be written: it takes longer.
+		e, err = newEngine(ctx, "", memory)
+	}
 	if err == nil && *only {
 		_, err = e.compile(ctx, flags.Arg(0))
 	}
