@@ -139,7 +139,7 @@ func TestPythonRequirements(t *testing.T) {
 	bad["pkg/backend.py"] = "raise ImportError('no such backend here')\n"
 	_, err = b.set.Deploy(t.Context(), python("demo/two"), tree(t, bad))
 	wantCode(t, err, runnel.CodeInvalid, "install requirements.txt", "no such backend here")
-	if got, err := filepath.Glob(filepath.Join(b.dir, "cache", "*")); err != nil || len(got) != 2 {
+	if got, err := filepath.Glob(filepath.Join(b.dir, "cache", "venv-*")); err != nil || len(got) != 2 {
 		t.Errorf("got %v, %v in the cache, want the two that were built", got, err)
 	}
 	if got := len(b.runner.started()); got != 3 {
@@ -174,7 +174,7 @@ func TestPythonRequirements(t *testing.T) {
 	if _, err := os.Stat(venv); err == nil {
 		t.Error("the environment of a deleted function stayed")
 	}
-	if got, err := filepath.Glob(filepath.Join(b.dir, "cache", "*")); err != nil || len(got) != 1 {
+	if got, err := filepath.Glob(filepath.Join(b.dir, "cache", "venv-*")); err != nil || len(got) != 1 {
 		t.Errorf("got %v, %v in the cache, want the young one", got, err)
 	}
 }
@@ -285,7 +285,7 @@ func TestNodeDependencies(t *testing.T) {
 	locked["package.json"] = `{"name": "x", "version": "1.0.0", "dependencies": {"tiny": "file:./pkg", "other": "1.0.0"}}`
 	_, err := b.set.Deploy(t.Context(), def, tree(t, locked))
 	wantCode(t, err, runnel.CodeInvalid, "npm ci", "other")
-	if got, err := filepath.Glob(filepath.Join(b.dir, "cache", "*")); err != nil || len(got) != 2 {
+	if got, err := filepath.Glob(filepath.Join(b.dir, "cache", "node-*")); err != nil || len(got) != 2 {
 		t.Errorf("got %v, %v in the cache, want the two that were built", got, err)
 	}
 	locked["package.json"] = `{"dependencies": [`

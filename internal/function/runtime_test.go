@@ -149,7 +149,12 @@ func TestWASM(t *testing.T) {
 	_, err := b.set.Deploy(t.Context(), def, tree(t, map[string]string{"main.wasm": module(startExport)}))
 	wantCode(t, err, runnel.CodeUnsupported, "cannot run wasm")
 	b.close()
-	b.options = func(o *function.Options) { o.Shims.WASM = []string{"/shims/wasm", "-x"} }
+	// A program that compiles everything, into nothing.
+	program := filepath.Join(t.TempDir(), "wasm")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho \"$@\" in \"$RUNNEL_WASM_CACHE\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.options = func(o *function.Options) { o.Shims.WASM = []string{program, "-x"} }
 	b.open()
 
 	// A real one.
@@ -166,7 +171,7 @@ func TestWASM(t *testing.T) {
 	}
 	b.deploy(def, source)
 	p := b.runner.started()[0]
-	if got, want := p.Args, []string{"/shims/wasm", "-x", filepath.Join(p.Dir, "main.wasm")}; !slices.Equal(got, want) {
+	if got, want := p.Args, []string{program, "-x", filepath.Join(p.Dir, "main.wasm")}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 

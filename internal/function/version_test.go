@@ -304,7 +304,7 @@ func TestBuildOnly(t *testing.T) {
 		t.Errorf("got %+v, want the first build to be live", first)
 	}
 	second := b.buildOnly(echo(), "two")
-	if want := (function.Deployment{Name: "demo/echo", Version: second.Version, Live: first.Version, Previous: first.Version, Changed: true}); second != want {
+	if want := (function.Deployment{Name: "demo/echo", Version: second.Version, Live: first.Version, Previous: first.Version, Changed: true, Build: second.Build}); second != want || second.Build == "" {
 		t.Errorf("got %+v, want %+v", second, want)
 	}
 	for ref, want := range map[string]string{"live": "one", second.Version: "two", second.Version[:6]: "two"} {

@@ -117,7 +117,7 @@ func CheckModule(r io.Reader) error {
 			return errCutOff
 		}
 	}
-	if !slices.Contains(exports, "_start") && !slices.Contains(exports, "_initialize") {
+	if !slices.Contains(exports, "_start") && !slices.Contains(exports, "_initialize") && !slices.Contains(exports, "runnel_handle") {
 		return errors.New("exports neither _start nor _initialize, so it is neither a command nor a reactor of WASI")
 	}
 	return nil
@@ -171,7 +171,7 @@ func readExports(in *bufio.Reader) ([]string, error) {
 		if _, err := uleb(in); err != nil {
 			return nil, errCutOff
 		}
-		if kind == 0 && (name == "_start" || name == "_initialize") {
+		if kind == 0 && (name == "_start" || name == "_initialize" || name == "runnel_handle") {
 			out = append(out, name)
 		}
 	}
