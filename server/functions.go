@@ -70,6 +70,7 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 				Starts:  worker.NewStarts(runtime.NumCPU()),
 				Log:     func(line worker.Line) { l.add(ownerOf(line.Function), logLine(line)) },
 				Slog:    cfg.Log,
+				API:     in.serve,
 			},
 			hidden: []string{dir}, vault: f.vault, inside: in,
 		},

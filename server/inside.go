@@ -18,6 +18,9 @@ type inside struct {
 	url, region string
 	catalog     *catalog.Catalog
 	passes      *auth.Passes
+	// serve answers on a listener in the network of an isolated worker, until
+	// that is closed.
+	serve func(net.Listener)
 }
 
 // environment returns the environment of a pool's processes, with what must not
@@ -94,4 +97,16 @@ func (s *Server) workerURL() string {
 		return scheme + net.JoinHostPort("127.0.0.1", port)
 	}
 	return scheme + strings.ReplaceAll(s.Addr(), "%", "%25") // of a zone
+}
+
+// serveWorker answers on a listener in the network of an isolated worker: it
+// is the same server, once that has opened its doors.
+func (s *Server) serveWorker(l net.Listener) {
+	select {
+	case <-s.opened:
+		// It ends when the worker does, or with the server.
+		_ = s.http.Serve(l)
+	case <-s.stopping:
+		_ = l.Close()
+	}
 }

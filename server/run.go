@@ -45,6 +45,7 @@ func (s *Server) run(ctx context.Context) error {
 	// server without them.
 	g.Go(func() error { return s.flows.run(ending) })
 	<-s.flows.begun
+	close(s.opened)
 	g.Go(func() error {
 		if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)

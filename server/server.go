@@ -40,6 +40,7 @@ type Server struct {
 	keys      []Key
 
 	ready    atomic.Bool
+	opened   chan struct{} // closed when the doors open
 	stopping chan struct{} // closed when the drain begins
 	failed   chan error    // gets one error, when the store has failed
 
@@ -68,7 +69,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log,
-		failed: make(chan error, 1), stopping: make(chan struct{}), reloads: make(chan struct{}, 1),
+		failed: make(chan error, 1), opened: make(chan struct{}), stopping: make(chan struct{}), reloads: make(chan struct{}, 1),
 	}
 	s.reloads <- struct{}{}
 	if cfg.SpecFile != "" {
@@ -135,7 +136,7 @@ func (s *Server) open() (err error) {
 	}()
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
-	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes}); err != nil {
+	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
 		return err
 	}
 	defer func() {

@@ -160,13 +160,25 @@ func (c *code) checkModule(key, handler string, r runnel.Runtime) error {
 		return nil // a fault already
 	}
 	ends := []string{".js", ".mjs", ".cjs", "/index.js", "/index.mjs", "/index.cjs"}
+	modules := []string{module}
 	if r == runnel.RuntimePython {
 		module = strings.ReplaceAll(module, ".", "/")
+		modules[0] = module
 		ends = []string{".py", "/__init__.py"}
+		if module == "main" && c.is("algorithmia.conf") {
+			return nil // it names the module, which the worker finds
+		}
+	} else {
+		// An export may be below another one, as in index.handlers.create.
+		dir, file := path.Split(module)
+		first, _, _ := strings.Cut(file, ".")
+		modules = append(modules, dir+first)
 	}
-	for _, end := range ends {
-		if c.is(path.Clean(module + end)) {
-			return nil
+	for _, m := range modules {
+		for _, end := range ends {
+			if c.is(path.Clean(m + end)) {
+				return nil
+			}
 		}
 	}
 	if c.only != "" {
