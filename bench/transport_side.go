@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,10 +49,14 @@ func transportCommand(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.lambda, "lambda", "", "program of bench/lambda")
 	flags.StringVar(&s.guest, "wasm", "", "module of a reactor")
 	flags.StringVar(&s.runnel, "runnel", "", "program that runs modules")
+	profile := flags.String("profile", "", "file for a CPU profile of this side of the calls")
 	flags.StringVar(&s.scratch, "scratch", "", "directory for what workers need")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	// As runnel serve has it, so that garbage is collected as rarely.
+	reserve := make([]byte, 32<<20)
+	defer runtime.KeepAlive(reserve)
 	callers, end, err := s.open(ctx, *name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", *name, err)
@@ -59,6 +64,17 @@ func transportCommand(ctx context.Context, args []string, out io.Writer) error {
 	// Warm: what a start costs is no part of a call.
 	if _, err := drive(ctx, callers, *seconds/10); err != nil {
 		return fmt.Errorf("%s: %w", *name, err)
+	}
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	// The kernel knows the time of processes that have ended only; those that
 	// run are asked for theirs.
@@ -166,6 +182,7 @@ func (s *side) open(ctx context.Context, name string) ([]caller, func() error, e
 		return nil, nil, errors.New("there is no such side")
 	}
 	if file != "" {
+		prog.Shim = true
 		if err := errors.Join(os.CopyFS(shims, shim.Files()), os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600)); err != nil {
 			return nil, nil, err
 		}

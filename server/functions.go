@@ -156,7 +156,7 @@ func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers
 	}
 	pool, err := worker.Start(ctx, worker.Program{
 		Function: p.Function, Version: p.Version, Dir: p.Dir, Args: p.Args, Env: env, Mask: mask,
-		Transport: p.Transport, Concurrency: p.Concurrency,
+		Shim: p.Shim, Transport: p.Transport, Concurrency: p.Concurrency,
 		Memory: p.Memory, MaxInput: p.MaxInput, MaxOutput: p.MaxOutput, StartTimeout: p.StartTimeout,
 		Files: int64(p.Limits.Files), FileBytes: int64(p.Limits.FileSize), Processes: p.Limits.Processes,
 		TempBytes: int64(p.Limits.Temp), CPU: p.Limits.CPUTime, Isolated: p.Network == runnel.NetworkIsolated,

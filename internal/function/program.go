@@ -149,6 +149,7 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 	return Program{
 		Function: def.Name, Version: version, Dir: code,
 		Args: b.args, Env: env, Mask: slices.Sorted(maps.Values(def.Env)),
+		Shim:      def.Runtime == runnel.RuntimePython || def.Runtime == runnel.RuntimeNode,
 		Transport: transport(def), Concurrency: max(def.Concurrency, 1), URL: def.URL,
 		Memory: memory, MaxInput: maxInput(def), MaxOutput: maxOutput(def),
 		Limits: def.Limits, Network: def.Network, SQSEndpoint: def.SQSEndpoint,

@@ -52,6 +52,8 @@ type Program struct {
 	// Mask are the values of the environment that are the function's own:
 	// they stand in no log line and in no error.
 	Mask []string
+	// Shim says that the program is one of Shims.
+	Shim bool
 	// Transport is how calls reach a worker; Concurrency how many may be in
 	// flight on one.
 	Transport   runnel.Transport

@@ -67,12 +67,13 @@ type head struct {
 type decoder struct {
 	in        *bufio.Reader
 	maxOutput int64 // of one value
+	shim      bool  // what it calls JSON is JSON
 	values    []value
 	id        []byte
 }
 
-func newDecoder(r io.Reader, maxOutput int64) *decoder {
-	return &decoder{in: bufio.NewReaderSize(r, maxLine), maxOutput: maxOutput}
+func newDecoder(r io.Reader, prog *Program) *decoder {
+	return &decoder{in: bufio.NewReaderSize(r, maxLine), maxOutput: prog.MaxOutput, shim: prog.Shim}
 }
 
 // next reads a line. The error is io.EOF at a clean end, io.ErrUnexpectedEOF
@@ -209,6 +210,9 @@ func (d *decoder) answers(h *head) ([]runnel.Answer, error) {
 		keep += v.length
 		if _, err := io.ReadFull(d.in, a.Payload); err != nil {
 			return nil, unexpected(err)
+		}
+		if d.shim && a.Format != runnel.FormatNone {
+			continue
 		}
 		if fault := faultOf(a); fault != nil {
 			*a = runnel.Answer{Err: fault}

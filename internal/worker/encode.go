@@ -3,6 +3,7 @@ package worker
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -26,6 +27,11 @@ func appendInvoke(dst, meta []byte, deadline int64, in *runnel.Invocation) (fram
 		return dst, meta, fmt.Errorf("invocation %s: format none is for answers", in.ID)
 	}
 	meta = appendMeta(meta[:0], in)
+	size := len(meta) + len(in.ID) + 64 + 12*len(in.Items)
+	for i := range in.Items {
+		size += len(in.Items[i].Payload)
+	}
+	dst = slices.Grow(dst, size)
 	dst = append(dst, "invoke "...)
 	dst = append(dst, in.ID...)
 	dst = append(dst, ' ')

@@ -29,9 +29,11 @@ type frames struct {
 }
 
 func newFrames(w *worker, p *pipes) (*frames, error) {
-	f := &frames{w: w, in: p.in, out: p.out, dec: newDecoder(p.out, w.pool.prog.MaxOutput)}
+	f := &frames{w: w, in: p.in, out: p.out, dec: newDecoder(p.out, &w.pool.prog)}
 	var err error
 	f.conn, err = p.in.SyscallConn()
+	growPipe(p.in)
+	growPipe(p.out)
 	f.write = f.writeOnce
 	return f, err
 }
@@ -51,17 +53,14 @@ func (f *frames) prepare(s *slot, in *runnel.Invocation, until int64) (err error
 }
 
 // send writes what the pipe takes at once, and lets a goroutine write the rest:
-// the process reads it while the caller waits for its answer.
+// the process reads it while the caller waits for its answer. Until then the
+// frame is the writer's.
 func (f *frames) send(s *slot) (written chan struct{}) {
 	frame := s.frame
-	if cap(frame) > keepScratch {
-		s.frame = nil
-	}
 	s.writeErr = nil
 	if !f.writing.TryLock() {
 		// Another call's frame is on its way.
 		written = make(chan struct{})
-		s.frame = nil // it belongs to the writer now
 		go func() {
 			defer close(written)
 			f.writing.Lock()
@@ -77,7 +76,7 @@ func (f *frames) send(s *slot) (written chan struct{}) {
 	}
 	written = make(chan struct{})
 	rest := f.toWrite
-	s.frame, s.writeErr = nil, nil
+	s.writeErr = nil
 	go func() {
 		defer close(written)
 		defer f.writing.Unlock()

@@ -38,7 +38,7 @@ func FuzzFrames(f *testing.F) {
 func decodeAll(t *testing.T, r io.Reader) string {
 	const most = 100
 	var out strings.Builder
-	d := newDecoder(r, most)
+	d := newDecoder(r, &Program{MaxOutput: most})
 	for {
 		var h head
 		err := d.next(&h)

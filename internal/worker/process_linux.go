@@ -498,3 +498,15 @@ func (p *process) setLimit(name string, resource int, first, last int64, how str
 	l.InForce = true
 	return l
 }
+
+// pipeBytes is how much a pipe shall hold, so that most batches are written,
+// and read, in one piece. Memory is used as far as it is filled.
+const pipeBytes = 256 << 10
+
+// growPipe lets a pipe hold more. A user may have too many that do: then it
+// stays as it is.
+func growPipe(f *os.File) {
+	if conn, err := f.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeBytes) })
+	}
+}

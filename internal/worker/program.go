@@ -35,6 +35,10 @@ type Program struct {
 	// Memory is the most data that the process may have, in bytes; 0 means no
 	// limit. What counts is what RLIMIT_DATA counts: private writable memory.
 	Memory int64
+	// Shim says that the process is one of our shims: what it calls JSON or
+	// text was made by its encoder, and is not looked at again, which would be
+	// half of what a call costs here.
+	Shim bool
 	// Transport is how calls reach the process. Default: frames.
 	Transport runnel.Transport
 	// Concurrency is how many calls a process may have in flight. Default 1.

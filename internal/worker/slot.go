@@ -78,12 +78,13 @@ func (s *slot) invoke(ctx context.Context, in *runnel.Invocation, begun time.Tim
 	written := w.wire.send(s)
 	select {
 	case o := <-s.done:
-		if written != nil && !o.dead {
-			s.finishWrite(written)
+		if written != nil && (o.dead || !s.finishWrite(written)) || cap(s.frame) > keepScratch {
+			s.frame = nil
 		}
 		return o.answers, s.blame(&o)
 	case <-ctx.Done():
 	}
+	defer func() { s.frame = nil }() // it may still be written
 	if ctx.Err() == context.DeadlineExceeded || errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return s.timeOut(in, deadline.Sub(begun))
 	}
@@ -143,15 +144,23 @@ func (w *worker) begun() int {
 }
 
 // finishWrite waits for the rest of a call that was answered already. A process
-// that answers what it has not read would take the rest for its next frame.
-func (s *slot) finishWrite(written chan struct{}) {
+// that answers what it has not read would take the rest for its next frame, and
+// is killed; then it says false.
+func (s *slot) finishWrite(written chan struct{}) bool {
+	select {
+	case <-written:
+		return true
+	default:
+	}
 	timer := time.NewTimer(s.w.pool.opt.Grace)
 	defer timer.Stop()
 	select {
 	case <-written:
+		return true
 	case <-timer.C:
 		s.w.condemn(errors.New("the worker answered another call that it had not read"))
 		<-written
+		return false
 	}
 }
 
