@@ -49,10 +49,12 @@ bench: ## measure; results name machine, commit and command
 	$(GO) run ./bench
 
 .PHONY: soak
-soak: ## 20 minutes at 80 % of the top rate, a restart with ten million messages, a minute of overload, 20 kills SOAK times, and the tests of store, queues and dispatch SOAK times (default 20)
+soak: ## 20 minutes at 80 % of the top rate, a restart with ten million messages, a minute of overload, 1,000 deadline kills, 10,000 starts of workers, 100 deploys under load, 20 kills SOAK times, and the tests of store, queues and dispatch SOAK times (default 20)
 	@echo "this loads all cores for a long time"
 	$(GO) run ./bench -only soak,restart
 	RUNNEL_SOAK=1 $(GO) test -count=1 -v -run='^TestFlowOverload$$' ./server
+	RUNNEL_SOAK=1 $(GO) test -count=1 -timeout=0 -v -run='^Test(ManyDeadlines|NothingLeaks)$$' ./internal/worker
+	RUNNEL_SOAK=1 $(GO) test -count=1 -v -run='^TestVersionsUnderLoad$$' ./server
 	$(GO) test -count=$(SOAK) -timeout=0 -v -run='^TestKillFlow$$' ./cmd/runnel
 	$(GO) test -shuffle=on -count=$(SOAK) -timeout=0 ./internal/store/... ./internal/queue/... ./internal/dispatch/...
 

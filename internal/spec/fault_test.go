@@ -322,6 +322,7 @@ func TestSource(t *testing.T) {
 	for name, mode := range map[string]os.FileMode{
 		"py/main.py": 0o600, "py/deep/mod.py": 0o600, "py/pack/__init__.py": 0o600, "js/index.mjs": 0o600, "js/lib/a.cjs": 0o600, "js/lib/index.js": 0o600,
 		"bin/run": 0o700, "bin/data": 0o600, "bin/dir/x": 0o600, "empty/x": 0o600, "one.py": 0o600,
+		"algo/algorithmia.conf": 0o600, "algo/src/Algorithm.py": 0o600,
 	} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
 			t.Fatal(err)
@@ -347,6 +348,9 @@ func TestSource(t *testing.T) {
 		"runtime: exec, source: bin, handler: ./run --fast":                    "",
 		"runtime: exec, source: bin, handler: bash run":                        "",
 		"runtime: python, source: " + filepath.Join(dir, "py"):                 "",
+		"runtime: python, source: algo":                                        "",
+		"runtime: node, source: js, handler: index.handlers.create":            "",
+		"runtime: node, source: js, handler: lib/a.handlers.create":            "",
 		"runtime: python, source: nowhere":                                     "source: there is no nowhere",
 		"runtime: python, source: one.py/x":                                    "source: look at one.py/x: not a directory",
 		"runtime: python, source: ./empty":                                     "source: there is no empty/main.py",

@@ -266,13 +266,21 @@ func TestManyDeadlines(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var others sync.WaitGroup
+	var mu sync.Mutex
+	var took []time.Duration // of the other calls, the wait for a place included
 	for range 3 {
 		others.Go(func() {
+			var mine []time.Duration
 			for ctx.Err() == nil {
+				begun := time.Now()
 				if _, err := invoke(context.WithoutCancel(ctx), p, invocation("hello")); err != nil {
 					t.Errorf("another call: %v", err)
 				}
+				mine = append(mine, time.Since(begun))
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			took = append(took, mine...)
 		})
 	}
 	kills := 40
@@ -293,6 +301,10 @@ func TestManyDeadlines(t *testing.T) {
 	cancel()
 	others.Wait()
 	stop()
+	slices.Sort(took)
+	slow, _ := slices.BinarySearch(took, 100*time.Millisecond)
+	t.Logf("%d deadline kills; %d other calls, median %s, 99.9 %% %s, slowest %s, %d over 100ms",
+		kills, len(took), took[len(took)/2], took[len(took)*999/1000], took[len(took)-1], len(took)-slow)
 	if got := p.Stats(); got.Timeouts != int64(kills) || got.Crashes != 0 {
 		t.Errorf("got %+v, want %d timeouts and no crash", got, kills)
 	}
