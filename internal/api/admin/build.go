@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -135,55 +134,21 @@ func (d *Door) buildLog(ctx context.Context, caller auth.Caller, in *buildLogInp
 // followBuild streams until the build ends, the client goes or the server
 // stops.
 func (d *Door) followBuild(ctx context.Context, w http.ResponseWriter, name, id string) {
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	w.Header().Set("Content-Type", mediaEvents)
-	w.WriteHeader(http.StatusOK)
-	events := &eventWriter{w: w, rc: http.NewResponseController(w)}
-	if events.write(": runnel build\n\n") != nil {
-		return
-	}
-	var beats sync.WaitGroup
-	beats.Go(func() {
-		defer end()
-		ticker := time.NewTicker(heartbeat)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-d.Stopping:
-				return
-			case <-ticker.C:
-				if events.write(": alive\n\n") != nil {
-					return
-				}
-			}
-		}
-	})
-	event := func(kind string, v any) error {
-		text, err := json.Marshal(v)
+	d.stream(ctx, w, "build", func(ctx context.Context, event func(id, kind string, v any) error) error {
+		err := d.Builds.BuildLog(ctx, name, id, true, func(line string) error {
+			return event("", "log", struct {
+				Text string `json:"text"`
+			}{line})
+		})
 		if err != nil {
-			return fmt.Errorf("encode a line: %w", err)
+			return err
 		}
-		return events.write("event: " + kind + "\ndata: " + string(text) + "\n\n")
-	}
-	err := d.Builds.BuildLog(ctx, name, id, true, func(line string) error {
-		return event("log", struct {
-			Text string `json:"text"`
-		}{line})
+		b, err := d.Builds.FindBuild(ctx, name, id)
+		if err != nil {
+			return err
+		}
+		return event("", "build", b)
 	})
-	if err == nil {
-		var b Build
-		if b, err = d.Builds.FindBuild(ctx, name, id); err == nil {
-			err = event("build", b)
-		}
-	}
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errGone) {
-		d.Log.Error("stream of a build ended", "err", err)
-	}
-	end()
-	beats.Wait()
 }
 
 type uploadInput struct {

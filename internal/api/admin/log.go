@@ -2,16 +2,13 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -287,70 +284,7 @@ func (d *Door) logs(ctx context.Context, caller auth.Caller, in *logsInput) (*hu
 
 // follow streams until the client goes or the server stops.
 func (d *Door) follow(ctx context.Context, w http.ResponseWriter, query LogQuery) {
-	ctx, end := context.WithCancel(ctx)
-	defer end()
-	w.Header().Set("Content-Type", mediaEvents)
-	w.WriteHeader(http.StatusOK)
-	events := &eventWriter{w: w, rc: http.NewResponseController(w)}
-	if events.write(": runnel logs\n\n") != nil {
-		return
-	}
-	var beats sync.WaitGroup
-	beats.Go(func() {
-		defer end()
-		ticker := time.NewTicker(heartbeat)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-d.Stopping:
-				return
-			case <-ticker.C:
-				if events.write(": alive\n\n") != nil {
-					return
-				}
-			}
-		}
+	d.stream(ctx, w, "logs", func(ctx context.Context, event func(id, kind string, v any) error) error {
+		return d.Logs.Follow(ctx, query, func(line LogLine) error { return event(line.ID, "log", line) })
 	})
-	err := d.Logs.Follow(ctx, query, func(line LogLine) error {
-		text, err := json.Marshal(line)
-		if err != nil {
-			return fmt.Errorf("encode a line: %w", err)
-		}
-		id := ""
-		if line.ID != "" {
-			id = "id: " + line.ID + "\n"
-		}
-		return events.write(id + "event: log\ndata: " + string(text) + "\n\n")
-	})
-	if err != nil && ctx.Err() == nil && !errors.Is(err, errGone) {
-		d.Log.Error("stream of logs ended", "err", err)
-	}
-	end()
-	beats.Wait()
-}
-
-// errGone says that a client takes no more.
-var errGone = errors.New("the client is gone")
-
-// eventWriter writes to one client from two goroutines.
-type eventWriter struct {
-	mu sync.Mutex // held for one write
-	w  io.Writer
-	rc *http.ResponseController
-}
-
-func (e *eventWriter) write(text string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	// Not every ResponseWriter has deadlines.
-	_ = e.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := io.WriteString(e.w, text); err != nil {
-		return errGone
-	}
-	if err := e.rc.Flush(); err != nil {
-		return errGone
-	}
-	return nil
 }
