@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/runnel-io/runnel"
 )
 
 // askPidfd makes the os package find out whether processes have descriptors.
@@ -478,6 +480,9 @@ func limitTracing(b *box) Limit {
 // was asked for, but for core dumps.
 func (p *process) setLimit(name string, resource int, first, last int64, how string) Limit {
 	l := Limit{Name: name, Wanted: strconv.FormatInt(first, 10), How: how}
+	if resource == unix.RLIMIT_DATA || resource == unix.RLIMIT_FSIZE {
+		l.Wanted = runnel.Size(first).String()
+	}
 	if first == 0 && resource != unix.RLIMIT_CORE {
 		return Limit{Name: name, How: "none was asked for"}
 	}

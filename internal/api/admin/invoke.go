@@ -6,6 +6,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -167,7 +168,13 @@ func refusalOfInvoke(err error, headers http.Header) *refusal {
 		out.status = http.StatusServiceUnavailable
 		out.Fault.FunctionError = &runnel.FunctionError{Kind: runnel.KindError, Message: later.Error()}
 	case errors.Is(err, runnel.ErrInterrupted):
-		out = refuse(runnel.CodeUnavailable, "the call was interrupted: its worker is being replaced").retryIn(retryWhenBusy)
+		// What follows the sentinel says why: the workers were being replaced,
+		// an endpoint is away.
+		_, why, found := strings.Cut(err.Error(), runnel.ErrInterrupted.Error()+": ")
+		if !found {
+			why = "its worker is being replaced"
+		}
+		out = refuse(runnel.CodeUnavailable, "the call was interrupted: %s", why).retryIn(retryWhenBusy)
 	default:
 		out = refusalOf(err)
 		out.err = err
