@@ -3,6 +3,7 @@ package runnel
 import (
 	"fmt"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 )
@@ -53,6 +54,10 @@ type Function struct {
 	MaxOutput Size `json:"max_output,omitempty"`
 	// Limits bounds what else a worker may use.
 	Limits ProcessLimits `json:"limits,omitzero"`
+	// Writable are directories that a worker may write to besides its temporary
+	// one: absolute paths, at most 20. What their permissions say holds all the
+	// same, for the user that the worker has.
+	Writable []string `json:"writable,omitempty"`
 	// Network is what a worker can reach.
 	Network Network `json:"network,omitempty"`
 	// SQSEndpoint sets AWS_ENDPOINT_URL_SQS and credentials, so that an SQS
@@ -212,6 +217,14 @@ func (f Function) Validate() error {
 	v.size("max_input", f.MaxInput, 1, maxValue)
 	v.size("max_output", f.MaxOutput, 1, maxValue)
 	f.Limits.check(&v)
+	for i, dir := range f.Writable {
+		if !path.IsAbs(dir) || path.Clean(dir) == "/" {
+			v.add(fmt.Sprintf("writable[%d]", i), "%q is not an absolute path of a directory, as in /srv/models", dir)
+		}
+	}
+	if len(f.Writable) > 20 {
+		v.add("writable", "are %d directories: want at most 20", len(f.Writable))
+	}
 	f.Workers.Recycle.check(&v)
 	for name := range f.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") {

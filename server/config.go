@@ -75,6 +75,11 @@ type Config struct {
 	// default. Flows call them as they call others.
 	Handlers map[string]runnel.Handler
 
+	// WorkerUser is whom workers are where the server is root: own gives each
+	// a user of its own, which can write nowhere but to its temporary
+	// directory and where everybody can; server leaves them root. Default own.
+	WorkerUser string
+
 	// WASM is the command that starts a worker for a WASI module: a program
 	// that calls RunWASM, which is usually the one that the server is part of,
 	// started again with a word that tells it so. Default: none; functions of
@@ -105,7 +110,16 @@ type Config struct {
 	Log *slog.Logger
 }
 
+// The values of Config.WorkerUser.
+const (
+	WorkerUserOwn    = "own"
+	WorkerUserServer = "server"
+)
+
 func (c *Config) setDefaults() {
+	if c.WorkerUser == "" {
+		c.WorkerUser = WorkerUserOwn
+	}
 	if c.Addr == "" {
 		c.Addr = DefaultAddr
 	}
@@ -164,6 +178,9 @@ func (c Config) Validate() error {
 	}
 	if c.Watch && c.SpecFile == "" {
 		fault("watch", "there is no spec file to watch")
+	}
+	if c.WorkerUser != WorkerUserOwn && c.WorkerUser != WorkerUserServer {
+		fault("worker_user", "%q is not own or server", c.WorkerUser)
 	}
 	if c.SessionLimit < 0 {
 		fault("session_limit", "%d is negative", c.SessionLimit)

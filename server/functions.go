@@ -71,6 +71,8 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 				Log:     func(line worker.Line) { l.add(ownerOf(line.Function), logLine(line)) },
 				Slog:    cfg.Log,
 				API:     in.serve,
+
+				SameUser: cfg.WorkerUser == WorkerUserServer,
 			},
 			hidden: []string{dir}, vault: f.vault, inside: in,
 		},
@@ -160,7 +162,7 @@ func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers
 		Memory: p.Memory, MaxInput: p.MaxInput, MaxOutput: p.MaxOutput, StartTimeout: p.StartTimeout,
 		Files: int64(p.Limits.Files), FileBytes: int64(p.Limits.FileSize), Processes: p.Limits.Processes,
 		TempBytes: int64(p.Limits.Temp), CPU: p.Limits.CPUTime, Isolated: p.Network == runnel.NetworkIsolated,
-		Hidden: append(r.vault.hidden(), r.hidden...), Visible: p.Visible,
+		Hidden: append(r.vault.hidden(), r.hidden...), Visible: p.Visible, Writable: p.Writable,
 	}, opt)
 	if err != nil {
 		revoke()

@@ -152,7 +152,7 @@ func newProgram(def runnel.Function, version, dir string, b built, shims Shims) 
 		Shim:      def.Runtime == runnel.RuntimePython || def.Runtime == runnel.RuntimeNode,
 		Transport: transport(def), Concurrency: max(def.Concurrency, 1), URL: def.URL,
 		Memory: memory, MaxInput: maxInput(def), MaxOutput: maxOutput(def),
-		Limits: def.Limits, Network: def.Network, SQSEndpoint: def.SQSEndpoint,
+		Limits: def.Limits, Writable: def.Writable, Network: def.Network, SQSEndpoint: def.SQSEndpoint,
 		Visible:      slices.Compact(visible),
 		StartTimeout: startTimeout(def),
 	}

@@ -68,6 +68,9 @@ type Program struct {
 	MaxInput, MaxOutput int64
 	// Limits are as the function says, zero meaning the runner's default.
 	Limits runnel.ProcessLimits
+	// Writable are directories that the workers may write to besides their
+	// temporary ones.
+	Writable []string
 	// Network is what the workers can reach.
 	Network runnel.Network
 	// SQSEndpoint says that the workers want the variables by which an SQS

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/runnel-io/runnel"
@@ -95,6 +96,7 @@ type FunctionDefinition struct {
 	MaxInput     int64             `json:"max_input,omitempty" doc:"The largest payload, in bytes, to 64 MiB. Default 10 MiB."`
 	MaxOutput    int64             `json:"max_output,omitempty" doc:"The largest returned value, in bytes, to 64 MiB. Default 15,000,000."`
 	Limits       FunctionLimits    `json:"limits,omitzero"`
+	Writable     []string          `json:"writable,omitempty" doc:"Directories that a worker may write to besides its temporary one, as absolute paths."`
 	Network      string            `json:"network,omitempty" doc:"What a worker can reach: full, or isolated, which is this API and nothing else. Default full."`
 	SQSEndpoint  bool              `json:"sqs_endpoint,omitempty" doc:"Set AWS_ENDPOINT_URL_SQS and credentials for this server's queues."`
 	Env          map[string]string `json:"env,omitempty" doc:"The environment of the processes. Answers show each value as ***."`
@@ -140,7 +142,7 @@ func NewFunctionDefinition(f runnel.Function) FunctionDefinition {
 		Limits: FunctionLimits{
 			Processes: l.Processes, Files: l.Files, FileSize: int64(l.FileSize), Temp: int64(l.Temp), CPUTime: Duration(l.CPUTime),
 		},
-		Network: string(f.Network), SQSEndpoint: f.SQSEndpoint, Env: maps.Clone(f.Env),
+		Writable: slices.Clone(f.Writable), Network: string(f.Network), SQSEndpoint: f.SQSEndpoint, Env: maps.Clone(f.Env),
 	}
 }
 
@@ -159,7 +161,7 @@ func (d FunctionDefinition) Function() runnel.Function {
 		Limits: runnel.ProcessLimits{
 			Processes: l.Processes, Files: l.Files, FileSize: runnel.Size(l.FileSize), Temp: runnel.Size(l.Temp), CPUTime: time.Duration(l.CPUTime),
 		},
-		Network: runnel.Network(d.Network), SQSEndpoint: d.SQSEndpoint, Env: maps.Clone(d.Env),
+		Writable: slices.Clone(d.Writable), Network: runnel.Network(d.Network), SQSEndpoint: d.SQSEndpoint, Env: maps.Clone(d.Env),
 	}
 }
 
