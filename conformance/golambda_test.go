@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -80,13 +81,9 @@ flows:
 		if got := e.command(t, "receive", "--wait", "20s", "records-dead"); got != "bad" {
 			t.Fatalf("the dead letter: got %q, want bad", got)
 		}
-		var got []string
-		for line := range strings.Lines(e.command(t, "logs", "built", "--grep", "record ")) {
-			_, record, _ := strings.Cut(line, "record ")
-			got = append(got, strings.TrimSpace(record))
-		}
-		slices.Sort(got)
 		want := []string{"1 1 aws:sqs", "2 1 aws:sqs", "3 1 aws:sqs", "4 1 aws:sqs", "bad 1 aws:sqs", "bad 2 aws:sqs"}
+		got := e.logged(t, "built", "record ", len(want))
+		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("records that the function got (-want +got):\n%s", diff)
 		}
@@ -141,8 +138,28 @@ func (e endpoint) goLambda(t *testing.T, function string) {
 			t.Errorf("%s %s: got %q, want %q", function, c.payload, got, want)
 		}
 	}
-	logs := e.command(t, "logs", function)
-	mustHave(t, logs, "printed this", "warned of this")
+	for _, printed := range []string{"printed ", "warned of "} {
+		if got := e.logged(t, function, printed, 1); !slices.Equal(got, []string{"this"}) {
+			t.Errorf("lines with %q: got %q, want this", printed, got)
+		}
+	}
+}
+
+// logged waits until a function has so many log lines with a text, and returns
+// what they have behind it.
+func (e endpoint) logged(t *testing.T, function, text string, lines int) []string {
+	t.Helper()
+	deadline := time.Now().Add(startTimeout)
+	for {
+		var got []string
+		for line := range strings.Lines(e.command(t, "logs", function, "--grep", text)) {
+			_, rest, _ := strings.Cut(line, text)
+			got = append(got, strings.TrimSpace(rest))
+		}
+		if len(got) >= lines || time.Now().After(deadline) {
+			return got
+		}
+	}
 }
 
 // startFunctions starts a server on a spec file, and waits until its functions

@@ -15,7 +15,7 @@ func TestWASI(t *testing.T) {
 	buildGo(t, filepath.Join(reactor, "main.wasm"), "../internal/worker/wasm/testdata/reactor", "GOOS=wasip1", "GOARCH=wasm")
 	e := startFunctions(t, fmt.Sprintf(`
 functions:
-  command: {runtime: wasm, source: %q, memory: 64MiB, timeout: 2s, workers: {max: 1}, env: {GREETING: hello}}
+  command: {runtime: wasm, source: %q, memory: 64MiB, timeout: 3s, workers: {max: 1}, env: {GREETING: hello}}
   reactor: {runtime: wasm, source: %q, workers: {max: 1}}
 queues:
   in:
@@ -34,7 +34,7 @@ flows:
 		{"reactor", "count", "1"},
 		{"reactor", "fail no", "runnel: reactor failed (error): no"},
 		{"reactor", "count", "3"},
-		{"reactor", "print this", ""},
+		{"reactor", "print printed by it", ""},
 		{"reactor", "trap", "runnel: reactor failed (error): trap: "},
 		{"reactor", "count", "1"}, // of a new instance
 	} {
@@ -43,7 +43,10 @@ flows:
 			t.Errorf("%s %s: got %q, want %q", test.function, test.payload, got, test.want)
 		}
 	}
-	mustHave(t, e.command(t, "logs", "reactor"), "this")
+	// Once on standard output, once on standard error.
+	if got := e.logged(t, "reactor", "printed by it", 2); len(got) != 2 {
+		t.Errorf("got %d lines that were printed, want 2", len(got))
+	}
 	e.command(t, "send", "in", "a", "b", "c", "d")
 	if got := strings.Join(e.receive(t, "out", 4), " "); got != "a b c d" {
 		t.Errorf("through a flow: got %q, want a b c d", got)
