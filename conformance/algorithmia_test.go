@@ -8,10 +8,10 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,8 +37,6 @@ func TestAlgorithmia(t *testing.T) {
 				packages = sitePackages(t, installed(t, "algorithmia", "bin", "python"))
 			}
 			data := startData(t)
-			dir := t.TempDir()
-			spec := filepath.Join(dir, "runnel.yaml")
 			text := "functions:\n"
 			for name, source := range map[string]string{
 				"program": "algorithmia/program", "guide": "../internal/worker/shim/testdata/algorithm/seed",
@@ -50,13 +48,7 @@ func TestAlgorithmia(t *testing.T) {
 				text += fmt.Sprintf("  %s:\n    runtime: python\n    source: %s\n    env: {ALGORITHMIA_API: %q, ALGORITHMIA_API_KEY: simKey, PYTHONPATH: %q, PYTHONDONTWRITEBYTECODE: \"1\"}\n",
 					name, path, data.URL, packages)
 			}
-			if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			e := startServer(t, dev, "-f", spec)
-			if got := e.command(t, "wait"); got != "" {
-				t.Fatalf("runnel wait: %s", got)
-			}
+			e := startFunctions(t, text)
 
 			for _, test := range []struct{ function, kind, payload, want string }{
 				{"program", "text", "Ada", "hello Ada"},
@@ -92,15 +84,30 @@ func (e endpoint) call(t *testing.T, function, kind, payload string) string {
 // that says why it failed.
 func (e endpoint) command(t *testing.T, args ...string) string {
 	t.Helper()
+	return e.commandFrom(t, nil, args...)
+}
+
+// commandFrom runs a command with a standard input.
+func (e endpoint) commandFrom(t *testing.T, stdin io.Reader, args ...string) string {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	cmd.Env = append(e.clientEnv(t), "RUNNEL_URL="+e.url)
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 		return lines[len(lines)-1]
 	}
 	return strings.TrimSuffix(stdout.String(), "\n")
+}
+
+// receive receives so many messages, deletes them, and returns their bodies in
+// the order of the alphabet.
+func (e endpoint) receive(t *testing.T, queue string, number int) []string {
+	t.Helper()
+	got := strings.Split(e.command(t, "receive", "-n", strconv.Itoa(number), "--wait", "30s", queue), "\n")
+	slices.Sort(got)
+	return got
 }
 
 // sitePackages is where the packages of a Python environment are.

@@ -9,7 +9,14 @@
 //	js/       aws-sdk-js v3, and v2 by either protocol, in JavaScript
 //	celery/   Celery's producer and workers, the newest and Debian's, in Python
 //
-// README.md says what they cover and which versions they run. All but the Go SDK
-// need ./install to have run; without it they are skipped, or fail where CI is
-// set in the environment.
+// and code for other platforms in functions of ours:
+//
+//	algorithmia/  a program for Algorithmia's ADK
+//	lambda/       handlers for AWS Lambda in Python and Node
+//	golambda/     a program on AWS's own library in Go
+//	endpoint/     an HTTP service
+//
+// README.md says what they cover and which versions they run. Clients from
+// elsewhere than Go need ./install to have run; without it they are skipped, or
+// fail where CI is set in the environment.
 package conformance

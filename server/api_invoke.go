@@ -11,10 +11,14 @@ import (
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/worker"
 )
 
 // invokeWait is how long a caller waits for a worker.
 const invokeWait = 10 * time.Second
+
+// invokeTries is how many workers are given a call that none of them saw.
+const invokeTries = 3
 
 // Invoke implements admin.Invocations.
 func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.InvokeRequest) (admin.InvokeAnswer, error) {
@@ -27,14 +31,26 @@ func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.I
 	if h := a.functions.goHandler(ref); h != nil {
 		return a.invokeGo(ctx, h, out, in)
 	}
+	for try := 1; ; try++ {
+		// A worker that ends after an answer, as one that panicked does, may
+		// have been given a call before it was known to be gone.
+		err := a.invoke(ctx, ref, in, &out)
+		if try == invokeTries || !errors.Is(err, worker.ErrNotBegun) {
+			return out, err
+		}
+	}
+}
+
+// invoke makes one call, and notes what came of it.
+func (a functionAPI) invoke(ctx context.Context, ref string, in admin.InvokeRequest, out *admin.InvokeAnswer) error {
 	waiting, cancel := context.WithTimeout(ctx, invokeWait)
 	place, err := a.functions.set.Acquire(waiting, ref)
 	cancel()
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-			return out, runnel.Errorf(runnel.CodeLimit, "no worker was free within %s: %v", invokeWait, err)
+			return runnel.Errorf(runnel.CodeLimit, "no worker was free within %s: %v", invokeWait, err)
 		}
-		return out, err
+		return err
 	}
 	defer place.Release()
 	out.Version = place.Version
@@ -48,14 +64,14 @@ func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.I
 	})
 	switch {
 	case err != nil:
-		return out, err
+		return err
 	case len(answers) != 1:
-		return out, fmt.Errorf("invoke %s: %d answers", ref, len(answers))
+		return fmt.Errorf("invoke %s: %d answers", ref, len(answers))
 	case answers[0].Err != nil:
-		return out, answers[0].Err
+		return answers[0].Err
 	}
 	out.Format, out.Payload = answers[0].Format, answers[0].Payload
-	return out, nil
+	return nil
 }
 
 // invokeGo calls a Go handler with a message.

@@ -63,15 +63,24 @@ type Endpoint struct {
 	mu       sync.Mutex // guards all below
 	most     int        // calls at once
 	inFlight int
-	queue    []chan error // each gets nil for a place, or ErrDraining
+	queue    []*turn
 	draining bool
 	empty    chan struct{} // closed when draining and nothing is in flight
 
-	// After a failure there is one call at a time, later each time.
+	// After a failure there is one call at a time, later each time. Those that
+	// were in flight with it are of the same failure, however many fail.
 	failures int
 	failure  error
 	retryAt  time.Time
 	retry    *time.Timer
+}
+
+// turn is a wait for a place.
+type turn struct {
+	granted chan error // gets nil for a place, or ErrDraining
+	// round is how many failures there had been when there was a place. It is
+	// written before that is told.
+	round int
 }
 
 // NewEndpoint returns the endpoint at url. prog's environment is sent as
@@ -121,26 +130,26 @@ func (e *Endpoint) Acquire(ctx context.Context) (call runnel.Invoker, release fu
 		e.mu.Unlock()
 		return nil, nil, ErrDraining
 	}
-	turn := make(chan error, 1)
-	e.queue = append(e.queue, turn)
+	place := &turn{granted: make(chan error, 1)}
+	e.queue = append(e.queue, place)
 	e.admit()
 	e.mu.Unlock()
 	select {
-	case err := <-turn:
+	case err := <-place.granted:
 		if err != nil {
 			return nil, nil, err
 		}
 	case <-ctx.Done():
 		e.mu.Lock()
 		for i := range e.queue {
-			if e.queue[i] == turn {
+			if e.queue[i] == place {
 				e.queue = append(e.queue[:i:i], e.queue[i+1:]...)
 				break
 			}
 		}
 		e.mu.Unlock()
 		select {
-		case err := <-turn: // it came at the same time
+		case err := <-place.granted: // it came at the same time
 			if err != nil {
 				return nil, nil, err
 			}
@@ -149,7 +158,7 @@ func (e *Endpoint) Acquire(ctx context.Context) (call runnel.Invoker, release fu
 		}
 	}
 	e.wait.Record(time.Since(begun))
-	return endpointCall{e}, sync.OnceFunc(e.leave), nil
+	return endpointCall{e, place.round}, sync.OnceFunc(e.leave), nil
 }
 
 func (e *Endpoint) lastFailure() error {
@@ -175,10 +184,11 @@ func (e *Endpoint) admit() {
 				return
 			}
 		}
-		turn := e.queue[0]
+		place := e.queue[0]
 		e.queue = e.queue[1:]
 		e.inFlight++
-		turn <- nil
+		place.round = e.failures
+		place.granted <- nil
 	}
 }
 
@@ -203,15 +213,26 @@ func (e *Endpoint) finish() {
 	}
 }
 
-// pause lets calls wait: for after, or for a back-off where after is 0.
-func (e *Endpoint) pause(err error, after time.Duration) {
+// pause lets calls wait: for after, or for a back-off where after is 0. A call
+// of a round that has failed already adds nothing to the back-off.
+func (e *Endpoint) pause(round int, err error, after time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if after <= 0 {
+	late := round < e.failures
+	switch {
+	case late && after <= 0:
+		return
+	case after <= 0:
 		after = min(firstBackOff<<min(e.failures, 16), lastBackOff)
 	}
-	e.failures++
-	e.failure, e.retryAt = err, time.Now().Add(min(after, longestPause))
+	until := time.Now().Add(min(after, longestPause))
+	if late && until.Before(e.retryAt) {
+		return
+	}
+	if !late {
+		e.failures++
+	}
+	e.failure, e.retryAt = err, until
 }
 
 // works notes that the endpoint answers.
@@ -236,8 +257,8 @@ func (e *Endpoint) Resize(most int) {
 func (e *Endpoint) Drain(ctx context.Context) error {
 	e.mu.Lock()
 	e.draining = true
-	for _, turn := range e.queue {
-		turn <- ErrDraining
+	for _, place := range e.queue {
+		place.granted <- ErrDraining
 	}
 	e.queue = nil
 	if e.retry != nil {
@@ -283,7 +304,10 @@ func (e *Endpoint) Limits() []Limit {
 }
 
 // endpointCall is the right to one call.
-type endpointCall struct{ *Endpoint }
+type endpointCall struct {
+	*Endpoint
+	round int
+}
 
 // Invoke implements runnel.Invoker.
 func (c endpointCall) Invoke(ctx context.Context, in *runnel.Invocation) ([]runnel.Answer, error) {
@@ -406,7 +430,7 @@ func (c endpointCall) broken(ctx context.Context, err error) error {
 	var dial *net.OpError
 	if errors.As(err, &dial) && dial.Op == "dial" {
 		err = fmt.Errorf("the endpoint cannot be reached: %w", dial)
-		c.pause(err, 0)
+		c.pause(c.round, err, 0)
 		return interrupted(err)
 	}
 	return &runnel.FunctionError{Kind: runnel.KindError, Name: "ConnectionError", Message: "the endpoint broke off: " + err.Error()}
@@ -417,7 +441,7 @@ func (c endpointCall) judge(resp *http.Response, body []byte) (runnel.Answer, er
 	status := resp.StatusCode
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
 		err := fmt.Errorf("the endpoint is busy: %s", resp.Status)
-		c.pause(err, retryAfter(resp.Header.Get("Retry-After")))
+		c.pause(c.round, err, retryAfter(resp.Header.Get("Retry-After")))
 		return runnel.Answer{}, interrupted(err)
 	}
 	c.works()

@@ -192,6 +192,50 @@ func TestEndpointComesBack(t *testing.T) {
 	}
 }
 
+// Many calls that fail at the same time are one failure: the first back-off is
+// short.
+func TestEndpointFailsOnce(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const most = 16
+	e := endpoint(t, "http://"+address, most)
+	var admitted, ended sync.WaitGroup
+	admitted.Add(most)
+	for range most {
+		ended.Go(func() {
+			call, release, err := e.Acquire(t.Context())
+			admitted.Done()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer release()
+			admitted.Wait()
+			if _, err := call.Invoke(t.Context(), invocation("x")); !errors.Is(err, runnel.ErrInterrupted) {
+				t.Errorf("a call to nobody: got %v, want %v", err, runnel.ErrInterrupted)
+			}
+		})
+	}
+	ended.Wait()
+	if listener, err = net.Listen("tcp", address); err != nil {
+		t.Skipf("the port is taken by now: %v", err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "1") })}
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := post(ctx, e, invocation("x")); err != nil {
+		t.Errorf("the first call after %d failures at the same time: %v", most, err)
+	}
+}
+
 func TestEndpointRefusesLinkLocal(t *testing.T) {
 	e := endpoint(t, "http://169.254.169.254/latest/meta-data/", 1)
 	if _, err := post(t.Context(), e, invocation("x")); err == nil || !strings.Contains(err.Error(), "link-local") {

@@ -16,6 +16,10 @@ import (
 // version was replaced, or the server stops.
 var ErrDraining = errors.New("the workers of this version are being drained")
 
+// ErrNotBegun is the cause of the interruption of a call that its worker had
+// not seen when it ended. Another worker can be asked at once.
+var ErrNotBegun = errors.New("the worker had ended before the call began")
+
 // Pool keeps processes of one version, and gives their slots to callers: one of
 // each process at a time, or as many as Program.Concurrency says.
 type Pool struct {

@@ -156,6 +156,9 @@ func handle(id string, words []string, meta, payload []byte, in *bufio.Reader, o
 		fmt.Fprintln(os.Stderr, "my last words")
 		code, _ := strconv.Atoi(arg)
 		os.Exit(code)
+	case "last":
+		fmt.Fprintln(os.Stderr, arg)
+		os.Exit(2)
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "abort":

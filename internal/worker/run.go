@@ -119,7 +119,7 @@ func (w *worker) failure(err error) error {
 
 // memoryWords finds the last words of a process that ran out of memory.
 func memoryWords(stderr string, aborted bool) string {
-	words := []string{"fatal error: runtime: out of memory", "runtime: cannot allocate memory"}
+	words := []string{"fatal error: runtime: out of memory", "runtime: cannot allocate memory", "fatal error: out of memory"}
 	if aborted {
 		words = []string{"heap out of memory", "process out of memory", "std::bad_alloc", "memory allocation of"}
 	}

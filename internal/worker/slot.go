@@ -73,7 +73,7 @@ func (s *slot) invoke(ctx context.Context, in *runnel.Invocation, begun time.Tim
 		return nil, err
 	}
 	if !s.begin(in) {
-		return nil, interrupted(errors.New("the worker has ended before the call began"))
+		return nil, interrupted(ErrNotBegun)
 	}
 	written := w.wire.send(s)
 	select {
@@ -131,7 +131,7 @@ func inputTooLarge(n int, most int64) error {
 // read the call is not the call's fault, unless no process ever reads one.
 func (s *slot) blame(o *outcome) error {
 	if o.dead && !s.w.wire.reached(s) && s.w.begun() > 1 {
-		return interrupted(errors.New("the worker had ended before the call began"))
+		return interrupted(ErrNotBegun)
 	}
 	return o.err
 }

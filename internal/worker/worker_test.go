@@ -80,6 +80,7 @@ func TestFailures(t *testing.T) {
 		{"clean exit", "exit 0", runnel.KindCrash, "exit status 0"},
 		{"killed", "kill", runnel.KindCrash, "signal killed; it was not the server"},
 		{"node out of memory", "abort FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory", runnel.KindOutOfMemory, "heap out of memory"},
+		{"go out of memory", "last fatal error: out of memory allocating heap arena map", runnel.KindOutOfMemory, "out of memory allocating heap arena map"},
 		{"abort", "abort assertion failed", runnel.KindCrash, "signal aborted"},
 		{"panic", "panic of this", runnel.KindCrash, "exit status 2: panic: of this"},
 		{"told out of memory", `kind error {"kind":"out_of_memory","message":"MemoryError"}`, runnel.KindOutOfMemory, "MemoryError"},
