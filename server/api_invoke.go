@@ -27,6 +27,7 @@ func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.I
 	if h := a.functions.goHandler(ref); h != nil {
 		return a.invokeGo(ctx, h, out, in)
 	}
+	begun := time.Now()
 	waiting, cancel := context.WithTimeout(ctx, invokeWait)
 	place, err := a.functions.set.Acquire(waiting, ref)
 	cancel()
@@ -37,7 +38,8 @@ func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.I
 		return out, err
 	}
 	defer place.Release()
-	out.Version = place.Version
+	taken := time.Now()
+	out.Version, out.Wait = place.Version, taken.Sub(begun)
 	if place.Timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, place.Timeout)
 		defer cancel()
@@ -46,6 +48,7 @@ func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.I
 		ID: out.Invocation, Format: in.Format,
 		Items: []runnel.Item{{Payload: in.Payload, Message: runnel.MessageID(out.Invocation), Attempt: 1, Trace: in.Trace}},
 	})
+	out.Run = time.Since(taken)
 	switch {
 	case err != nil:
 		return out, err
@@ -62,7 +65,9 @@ func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.I
 func (a functionAPI) invokeGo(ctx context.Context, h runnel.Handler, out admin.InvokeAnswer, in admin.InvokeRequest) (admin.InvokeAnswer, error) {
 	m := runnel.Message{ID: runnel.MessageID(out.Invocation), Body: in.Payload, Trace: in.Trace}
 	ctx = runnel.WithCall(ctx, &runnel.Call{Message: m.ID, Attempt: 1, Attempts: []int{1}, Invocation: out.Invocation})
+	begun := time.Now()
 	results, err := handleGo(ctx, h, m)
+	out.Run = time.Since(begun)
 	switch {
 	case err != nil:
 		return out, goFailure(err)
