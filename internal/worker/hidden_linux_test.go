@@ -255,16 +255,17 @@ func TestLimits(t *testing.T) {
 		name     string
 		resource int
 		want     string
+		wanted   string
 	}{
-		{"memory", unix.RLIMIT_DATA, "8589934592"},
-		{"open files", unix.RLIMIT_NOFILE, "77"},
-		{"file size", unix.RLIMIT_FSIZE, "5242880"},
-		{"core dumps", unix.RLIMIT_CORE, "0"},
+		{"memory", unix.RLIMIT_DATA, "8589934592", "8GiB"},
+		{"open files", unix.RLIMIT_NOFILE, "77", "77"},
+		{"file size", unix.RLIMIT_FSIZE, "5242880", "5MiB"},
+		{"core dumps", unix.RLIMIT_CORE, "0", "0"},
 	} {
 		if got, want := ask(t, p, fmt.Sprintf("limit %d", tt.resource)), "<nil> "+tt.want; got != want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, want)
 		}
-		if l := limit(t, p, tt.name); !l.InForce || l.Wanted != tt.want {
+		if l := limit(t, p, tt.name); !l.InForce || l.Wanted != tt.wanted {
 			t.Errorf("%s: got %+v, want it in force", tt.name, l)
 		}
 	}

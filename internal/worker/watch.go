@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,7 +118,7 @@ func (w *worker) calling() bool {
 
 // limitTemp says how the directory for temporary files is bounded.
 func limitTemp(prog *Program, private []string) Limit {
-	l := Limit{Name: "temporary space", Wanted: strconv.FormatInt(prog.TempBytes, 10), InForce: true}
+	l := Limit{Name: "temporary space", Wanted: runnel.Size(prog.TempBytes).String(), InForce: true}
 	l.How = "measured while it has a call; the worker is killed"
 	if len(private) > 0 {
 		l.How += "; " + strings.Join(private, ", ") + " are the same directory to it"
