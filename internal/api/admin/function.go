@@ -84,12 +84,12 @@ type VersionStats struct {
 }
 
 // Durations is how long something took, in milliseconds. It is counted in
-// buckets: a percentile is the upper bound of the one that it is in, or 60000
-// where it is beyond all of them.
+// buckets: a percentile is the upper bound of the one that it is in, and 60000
+// where it is in one beyond half a minute.
 type Durations struct {
 	Count uint64  `json:"count" doc:"How often."`
 	Mean  float64 `json:"mean_ms" doc:"The sum by the count, in milliseconds."`
-	P50   float64 `json:"p50_ms" doc:"Half of all took at most this long: the upper bound of a bucket, in milliseconds. 60000: a minute, or longer."`
+	P50   float64 `json:"p50_ms" doc:"Half of all took at most this long: the upper bound of a bucket, in milliseconds. 60000: over half a minute."`
 	P95   float64 `json:"p95_ms" doc:"The same of 95 in 100."`
 	P99   float64 `json:"p99_ms" doc:"The same of 99 in 100."`
 }
