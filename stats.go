@@ -1,6 +1,7 @@
 package runnel
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -40,7 +41,7 @@ func (h *Histogram) Add(o *Histogram) {
 // part q of all are, 0 to 1; the last bound where it is beyond all of them, and
 // 0 where nothing was counted.
 func (h *Histogram) Quantile(q float64) time.Duration {
-	rank := uint64(q * float64(h.Count()))
+	rank := uint64(math.Ceil(q * float64(h.Count())))
 	var n uint64
 	for i, c := range h.Counts {
 		if n += c; c > 0 && n >= rank {

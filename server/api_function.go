@@ -61,13 +61,15 @@ func (a functionAPI) describe(ctx context.Context, info function.Info) (admin.Fu
 		Workers: admin.WorkerCounts{Min: st.Min, Max: st.Max, Idle: st.Idle, Busy: st.Busy, Starting: st.Starting},
 		Stats: admin.FunctionStats{
 			Calls: st.Calls, Errors: st.Errors, Timeouts: st.Timeouts, Crashes: st.Crashes,
-			OutOfMemory: st.OutOfMemory, Starts: st.Starts,
+			OutOfMemory: st.OutOfMemory, Interrupted: st.Interrupted, Starts: st.Starts, Waiting: st.Waiting,
+			Wait: admin.NewDurations(&st.Wait), Start: admin.NewDurations(&st.Start), Run: admin.NewDurations(&st.Run),
+			PeakMemory: st.PeakMemory,
 		},
 		Versions: []admin.FunctionVersion{}, Limits: []admin.Limit{},
 	}
 	for _, v := range info.Versions {
 		one := versionOf(v)
-		one.Live = v.Hash == info.Live
+		one.Live, one.Stats = v.Hash == info.Live, versionStats(info, v.Hash)
 		for _, alias := range slices.Sorted(maps.Keys(info.Aliases)) {
 			if info.Aliases[alias] == v.Hash {
 				one.Aliases = append(one.Aliases, alias)

@@ -43,6 +43,7 @@ func (a functionAPI) Invoke(ctx context.Context, account, ref string, in admin.I
 
 // invoke makes one call, and notes what came of it.
 func (a functionAPI) invoke(ctx context.Context, ref string, in admin.InvokeRequest, out *admin.InvokeAnswer) error {
+	begun := time.Now()
 	waiting, cancel := context.WithTimeout(ctx, invokeWait)
 	place, err := a.functions.set.Acquire(waiting, ref)
 	cancel()
@@ -53,7 +54,8 @@ func (a functionAPI) invoke(ctx context.Context, ref string, in admin.InvokeRequ
 		return err
 	}
 	defer place.Release()
-	out.Version = place.Version
+	taken := time.Now()
+	out.Version, out.Wait = place.Version, out.Wait+taken.Sub(begun)
 	if place.Timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, place.Timeout)
 		defer cancel()
@@ -62,6 +64,7 @@ func (a functionAPI) invoke(ctx context.Context, ref string, in admin.InvokeRequ
 		ID: out.Invocation, Format: in.Format,
 		Items: []runnel.Item{{Payload: in.Payload, Message: runnel.MessageID(out.Invocation), Attempt: 1, Trace: in.Trace}},
 	})
+	out.Run = time.Since(taken)
 	switch {
 	case err != nil:
 		return err
@@ -78,7 +81,9 @@ func (a functionAPI) invoke(ctx context.Context, ref string, in admin.InvokeRequ
 func (a functionAPI) invokeGo(ctx context.Context, h runnel.Handler, out admin.InvokeAnswer, in admin.InvokeRequest) (admin.InvokeAnswer, error) {
 	m := runnel.Message{ID: runnel.MessageID(out.Invocation), Body: in.Payload, Trace: in.Trace}
 	ctx = runnel.WithCall(ctx, &runnel.Call{Message: m.ID, Attempt: 1, Attempts: []int{1}, Invocation: out.Invocation})
+	begun := time.Now()
 	results, err := handleGo(ctx, h, m)
+	out.Run = time.Since(begun)
 	switch {
 	case err != nil:
 		return out, goFailure(err)

@@ -68,7 +68,13 @@ func (a functionAPI) FindVersion(_ context.Context, name, version string) (admin
 	if err != nil {
 		return admin.VersionDetail{}, err
 	}
-	return detailOf(v), nil
+	out := detailOf(v)
+	info, err := a.functions.set.Get(name)
+	if err != nil {
+		return admin.VersionDetail{}, err
+	}
+	out.Stats = versionStats(info, v.Hash)
+	return out, nil
 }
 
 // Publish implements admin.Versions.
@@ -163,6 +169,15 @@ func versionOf(v function.Version) admin.FunctionVersion {
 		out.Semantic, out.Public, out.Published, out.By = r.Version.String(), r.Public, r.Published, r.By
 	}
 	return out
+}
+
+// versionStats is what a version did, nil if it had no workers.
+func versionStats(info function.Info, hash string) *admin.VersionStats {
+	s, ran := info.Ran[hash]
+	if !ran {
+		return nil
+	}
+	return &admin.VersionStats{Calls: s.Calls, Errors: s.Errors, Run: admin.NewDurations(&s.Run), PeakMemory: s.PeakMemory}
 }
 
 func detailOf(v function.VersionInfo) admin.VersionDetail {

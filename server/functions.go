@@ -203,9 +203,10 @@ func (w workers) Drain(ctx context.Context) error {
 func (w workers) Stats() function.PoolStats {
 	s := w.pool.Stats()
 	return function.PoolStats{
-		Min: s.Min, Max: s.Max, Idle: s.Idle, Busy: s.Busy, Starting: s.Starting,
+		Min: s.Min, Max: s.Max, Idle: s.Idle, Busy: s.Busy, Starting: s.Starting, Waiting: s.Waiting,
 		Calls: uint64(s.Calls), Errors: uint64(s.Errors), Timeouts: uint64(s.Timeouts), Crashes: uint64(s.Crashes),
-		OutOfMemory: uint64(s.OutOfMemory), Starts: uint64(s.Starts), LastError: s.LastError,
+		OutOfMemory: uint64(s.OutOfMemory), Interrupted: uint64(s.Interrupted), Starts: uint64(s.Starts),
+		Wait: s.Wait, Start: s.Start, Run: s.Run, PeakMemory: s.PeakMemory, LastError: s.LastError,
 	}
 }
 

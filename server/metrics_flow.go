@@ -16,6 +16,10 @@ func functionMetric(kind prometheus.ValueType, name, help string, value func(fun
 	return metric[function.PoolStats]{prometheus.NewDesc("runnel_function_"+name, help, []string{"function"}, nil), kind, value}
 }
 
+func functionHistogram(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("runnel_function_"+name, help, []string{"function"}, nil)
+}
+
 var (
 	flowMetrics = []metric[dispatch.Stats]{
 		flowMetric(counter, "received_total", "Deliveries from the source.", func(s dispatch.Stats) float64 { return float64(s.Received) }),
@@ -49,8 +53,15 @@ var (
 		functionMetric(counter, "timeouts_total", "Calls that were not answered in time.", func(s function.PoolStats) float64 { return float64(s.Timeouts) }),
 		functionMetric(counter, "crashes_total", "Worker processes that died by themselves.", func(s function.PoolStats) float64 { return float64(s.Crashes) }),
 		functionMetric(counter, "out_of_memory_total", "Calls that wanted more memory than they may have.", func(s function.PoolStats) float64 { return float64(s.OutOfMemory) }),
+		functionMetric(gauge, "waiting", "Calls that wait for a place on a worker.", func(s function.PoolStats) float64 { return float64(s.Waiting) }),
+		functionMetric(gauge, "peak_memory_bytes", "The most that one worker process ever occupied.", func(s function.PoolStats) float64 { return float64(s.PeakMemory) }),
+		functionMetric(counter, "interrupted_total", "Calls that ended since their worker was drained, recycled, or killed for another call; they are not among runnel_function_calls_total.", func(s function.PoolStats) float64 { return float64(s.Interrupted) }),
 		functionMetric(counter, "starts_total", "Worker processes that were started.", func(s function.PoolStats) float64 { return float64(s.Starts) }),
 	}
+
+	functionWait  = functionHistogram("wait_seconds", "How long calls waited for a place on a worker.")
+	functionStart = functionHistogram("start_seconds", "How long worker processes took to load the code.")
+	functionRun   = functionHistogram("run_seconds", "How long calls took on a worker.")
 
 	functionFailing = prometheus.NewDesc("runnel_function_failing", "1 while the workers of the function do not start, else 0.", []string{"function"}, nil)
 )
@@ -66,7 +77,9 @@ func describeFlows(ch chan<- *prometheus.Desc) {
 	for _, m := range functionMetrics {
 		ch <- m.desc
 	}
-	ch <- functionFailing
+	for _, desc := range []*prometheus.Desc{functionWait, functionStart, functionRun, functionFailing} {
+		ch <- desc
+	}
 }
 
 func (c collector) collectFlows(ch chan<- prometheus.Metric, send sender) {
@@ -81,13 +94,16 @@ func (c collector) collectFlows(ch chan<- prometheus.Metric, send sender) {
 			send(m.desc, m.kind, m.value(s), account, name)
 		}
 		for stage, h := range map[string]runnel.Histogram{"wait": s.Wait, "run": s.Run, "publish": s.Publish} {
-			ch <- constHistogram(h, account, name, stage)
+			ch <- constHistogram(flowStage, h, account, name, stage)
 		}
 	}
 	for _, info := range c.server.functions.set.List() {
 		for _, m := range functionMetrics {
 			send(m.desc, m.kind, m.value(info.Stats), info.Name)
 		}
+		ch <- constHistogram(functionWait, info.Stats.Wait, info.Name)
+		ch <- constHistogram(functionStart, info.Stats.Start, info.Name)
+		ch <- constHistogram(functionRun, info.Stats.Run, info.Name)
 		failing := 0.0
 		if info.State == function.StateFailing {
 			failing = 1
@@ -98,7 +114,7 @@ func (c collector) collectFlows(ch chan<- prometheus.Metric, send sender) {
 
 // constHistogram renders a histogram; its buckets count what is in those below
 // them too.
-func constHistogram(h runnel.Histogram, labels ...string) prometheus.Metric {
+func constHistogram(desc *prometheus.Desc, h runnel.Histogram, labels ...string) prometheus.Metric {
 	buckets := make(map[float64]uint64, len(runnel.Bounds))
 	var count uint64
 	for i, n := range h.Counts {
@@ -107,5 +123,5 @@ func constHistogram(h runnel.Histogram, labels ...string) prometheus.Metric {
 			buckets[runnel.Bounds[i].Seconds()] = count
 		}
 	}
-	return prometheus.MustNewConstHistogram(flowStage, count, h.Sum.Seconds(), buckets, labels...)
+	return prometheus.MustNewConstHistogram(desc, count, h.Sum.Seconds(), buckets, labels...)
 }

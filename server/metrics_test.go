@@ -114,7 +114,10 @@ func TestMetricsOfFlows(t *testing.T) {
 	_, text := r.call(t, "GET", "/metrics", nil, "")
 	contains(t, text, `runnel_flow_published_total{account="default",flow="echo"} 1`,
 		`runnel_flow_stage_seconds_bucket{account="default",flow="echo",stage="run",le="+Inf"} 1`,
-		`runnel_function_calls_total{function="default/echo"} 1`, `runnel_function_failing{function="default/echo"} 0`)
+		`runnel_function_calls_total{function="default/echo"} 1`, `runnel_function_failing{function="default/echo"} 0`,
+		`runnel_function_wait_seconds_count{function="default/echo"} 1`, `runnel_function_start_seconds_count{function="default/echo"} 1`,
+		`runnel_function_run_seconds_bucket{function="default/echo",le="+Inf"} 1`, `runnel_function_interrupted_total{function="default/echo"} 0`,
+		`runnel_function_waiting{function="default/echo"} 0`, `runnel_function_peak_memory_bytes{function="default/echo"} `)
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)

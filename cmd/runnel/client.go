@@ -142,7 +142,12 @@ func (c *client) request(ctx context.Context, method, path, contentType string, 
 		if resp.StatusCode == http.StatusUnauthorized && c.key.ID == "" {
 			return nil, runnel.Errorf(answer.Error.Code, "%s demands a key: set RUNNEL_KEY, or give --key", c.base)
 		}
-		return nil, answer.Error.err()
+		err := answer.Error.err()
+		var failed *functionFailure
+		if errors.As(err, &failed) {
+			failed.header = resp.Header
+		}
+		return nil, err
 	}
 	return nil, fmt.Errorf("%s %s: %s", method, c.base+path, statusLine(resp.Status, text))
 }

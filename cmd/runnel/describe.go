@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/runnel-io/runnel"
 )
 
 func newDescribeCommand() *cobra.Command {
@@ -85,10 +87,19 @@ func describeFunction(raw json.RawMessage) (*sheet, error) {
 	s.line("live", strings.TrimSpace(f.Live+" "+f.version(f.Live).Semantic))
 	s.line("deployed", when(f.Deployed))
 	s.line("file", f.OwnerFile)
-	s.line("workers", fmt.Sprintf("%d busy, %d idle, %d starting; %d to %d", f.Workers.Busy, f.Workers.Idle, f.Workers.Starting, f.Workers.Min, f.Workers.Max))
-	s.line("calls", fmt.Sprintf("%d, %d of them failed: %d by timeout, %d by a crash, %d out of memory; %d worker starts",
-		f.Stats.Calls, f.Stats.Errors, f.Stats.Timeouts, f.Stats.Crashes, f.Stats.OutOfMemory, f.Stats.Starts))
+	st := f.Stats
+	s.line("workers", fmt.Sprintf("%d busy, %d idle, %d starting; %d to %d; %d started so far",
+		f.Workers.Busy, f.Workers.Idle, f.Workers.Starting, f.Workers.Min, f.Workers.Max, st.Starts))
+	s.line("calls", fmt.Sprintf("%d ended, %d interrupted, %d wait for a worker", st.Calls, st.Interrupted, st.Waiting))
+	s.line("failures", fmt.Sprintf("%d: %d by timeout, %d by a crash, %d out of memory", st.Errors, st.Timeouts, st.Crashes, st.OutOfMemory))
+	s.line("peak memory", memory(st.PeakMemory))
+	s.block("durations", f.durations())
+	s.block("by version", f.byVersion())
 	delete(f.Definition, "name")
+	sizes(f.Definition, "memory", "max_input", "max_output")
+	if limits, ok := f.Definition["limits"].(map[string]any); ok {
+		sizes(limits, "file_size", "temp")
+	}
 	s.block("settings", settings(f.Definition))
 	var limits, versions table
 	for _, l := range f.Limits {
@@ -113,6 +124,49 @@ func describeFunction(raw json.RawMessage) (*sheet, error) {
 	}
 	s.block("was live", history.String())
 	return &s, nil
+}
+
+// durations prints how long calls and starts took, "" if there were none.
+func (f *functionInfo) durations() string {
+	if f.Stats.Wait.Count+f.Stats.Start.Count+f.Stats.Run.Count == 0 {
+		return ""
+	}
+	t := table{rows: [][]string{{"", "count", "mean", "p50", "p95", "p99"}}}
+	for _, d := range []struct {
+		name string
+		took durations
+	}{{"wait", f.Stats.Wait}, {"start", f.Stats.Start}, {"run", f.Stats.Run}} {
+		if d.took.Count == 0 {
+			t.row(d.name, "0", "", "", "", "")
+			continue
+		}
+		t.row(d.name, count(d.took.Count), milliseconds(d.took.Mean), atMost(d.took.P50), atMost(d.took.P95), atMost(d.took.P99))
+	}
+	return t.String()
+}
+
+// byVersion prints what each version did that had workers, "" if none had.
+func (f *functionInfo) byVersion() string {
+	var t table
+	t.row("version", "calls", "failed", "run p50", "p99", "memory", "live")
+	for _, v := range f.Versions {
+		s := v.Stats
+		if s == nil {
+			continue
+		}
+		p50, p99, live := "", "", ""
+		if s.Run.Count > 0 {
+			p50, p99 = atMost(s.Run.P50), atMost(s.Run.P99)
+		}
+		if v.Version == f.Live {
+			live = "live"
+		}
+		t.row(v.Version, count(s.Calls), count(s.Errors), p50, p99, memory(s.PeakMemory), live)
+	}
+	if len(t.rows) == 1 {
+		return ""
+	}
+	return t.String()
 }
 
 func describeFlow(raw json.RawMessage) (*sheet, error) {
@@ -201,6 +255,15 @@ func describeQueue(raw json.RawMessage) (*sheet, error) {
 	s.line("modified", when(q.Modified))
 	s.block("settings", settings(q.Settings))
 	return &s, nil
+}
+
+// sizes puts numbers of bytes as a spec file has them.
+func sizes(values map[string]any, names ...string) {
+	for _, name := range names {
+		if n, ok := values[name].(float64); ok {
+			values[name] = runnel.Size(n).String()
+		}
+	}
 }
 
 // settings prints values by their paths, sorted, one in a line.

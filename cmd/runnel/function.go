@@ -37,6 +37,13 @@ type functionVersion struct {
 	By        string    `json:"published_by"`
 	Live      bool      `json:"live"`
 	Aliases   []string  `json:"aliases"`
+
+	Stats *struct {
+		Calls      uint64    `json:"calls"`
+		Errors     uint64    `json:"errors"`
+		Run        durations `json:"run"`
+		PeakMemory int64     `json:"peak_memory"`
+	} `json:"stats"` // nil: it had no workers
 }
 
 // row is the cells that tables of versions have.

@@ -20,6 +20,7 @@ const maxPayload = 16 << 20
 
 func newInvokeCommand() *cobra.Command {
 	var contentType string
+	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "invoke NAME[@VERSION] [PAYLOAD|-]",
 		Short: "Call a function, and print what it returns",
@@ -35,6 +36,7 @@ Where the function fails, its stack and a line with the kind of the failure and
 its message go to standard error, and the exit status is 1.`,
 		Example: `  runnel invoke resize '{"url": "cat.png"}'
   runnel invoke demo/resize@3f9c21 - < event.json
+  runnel invoke resize --verbose '{"url": "cat.png"}'
   runnel invoke shout --content-type text hello`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,11 +61,12 @@ its message go to standard error, and the exit status is 1.`,
 			if media == mediaJSON && !json.Valid(payload) {
 				return &usageError{fmt.Sprintf("the payload %s is not JSON: mind the shell's quotes, or say --content-type text", cut(oneLine(string(payload)), 60))}
 			}
-			return invoke(cmd, args[0], media, payload)
+			return invoke(cmd, args[0], media, payload, verbose)
 		},
 	}
 	addClientFlags(cmd)
 	cmd.Flags().StringVar(&contentType, "content-type", "json", "what PAYLOAD is: json, text or bytes, or the media `type` of one of them")
+	cmd.Flags().BoolVar(&verbose, "verbose", false, "tell on standard error what answered, under which id of the logs, and how long it took")
 	return cmd
 }
 
@@ -87,7 +90,7 @@ func mediaType(word string) (string, error) {
 }
 
 // invoke calls a function and prints the answer.
-func invoke(cmd *cobra.Command, ref, media string, payload []byte) error {
+func invoke(cmd *cobra.Command, ref, media string, payload []byte, verbose bool) error {
 	c, err := newClient(cmd)
 	if err != nil {
 		return err
@@ -106,6 +109,9 @@ func invoke(cmd *cobra.Command, ref, media string, payload []byte) error {
 	var failed *functionFailure
 	if errors.As(err, &failed) {
 		failed.name = name
+		if verbose {
+			tellCall(cmd.ErrOrStderr(), failed.header)
+		}
 		if stack := strings.TrimRight(printable(failed.what.Stack), "\n"); stack != "" {
 			fmt.Fprintln(cmd.ErrOrStderr(), stack)
 		}
@@ -118,6 +124,9 @@ func invoke(cmd *cobra.Command, ref, media string, payload []byte) error {
 		return c.suggest(ctx, functionKind, name, err)
 	}
 	defer resp.Body.Close()
+	if verbose {
+		tellCall(cmd.ErrOrStderr(), resp.Header)
+	}
 	value, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", c.unreachable(ctx, err))
@@ -133,11 +142,25 @@ func invoke(cmd *cobra.Command, ref, media string, payload []byte) error {
 	return err
 }
 
+// tellCall prints what the headers of an answer say of the call.
+func tellCall(out io.Writer, header http.Header) {
+	var parts []string
+	for _, h := range []struct{ name, text, unit string }{
+		{"Runnel-Version", "version ", ""}, {"Runnel-Invocation", "call ", ""}, {"Runnel-Wait-Ms", "waited ", "ms"}, {"Runnel-Run-Ms", "ran ", "ms"},
+	} {
+		if v := header.Get(h.name); v != "" {
+			parts = append(parts, h.text+printable(v)+h.unit)
+		}
+	}
+	fmt.Fprintln(out, strings.Join(parts, ", "))
+}
+
 // functionFailure is a call that the function failed.
 type functionFailure struct {
-	name  string
-	coded *runnel.Error
-	what  *runnel.FunctionError
+	name   string
+	coded  *runnel.Error
+	what   *runnel.FunctionError
+	header http.Header // of the answer
 }
 
 // Error returns the kind and the message.

@@ -200,7 +200,14 @@ type functionInfo struct {
 		Timeouts    uint64 `json:"timeouts"`
 		Crashes     uint64 `json:"crashes"`
 		OutOfMemory uint64 `json:"out_of_memory"`
+		Interrupted uint64 `json:"interrupted"`
 		Starts      uint64 `json:"starts"`
+		Waiting     int    `json:"waiting"`
+
+		Wait       durations `json:"wait"`
+		Start      durations `json:"start"`
+		Run        durations `json:"run"`
+		PeakMemory int64     `json:"peak_memory"`
 	} `json:"stats"`
 	Limits []struct {
 		Name    string `json:"name"`
@@ -208,6 +215,16 @@ type functionInfo struct {
 		InForce bool   `json:"in_force"`
 		How     string `json:"how"`
 	} `json:"limits"`
+}
+
+// durations is how long something took, in milliseconds; all but the mean are
+// upper bounds.
+type durations struct {
+	Count uint64  `json:"count"`
+	Mean  float64 `json:"mean_ms"`
+	P50   float64 `json:"p50_ms"`
+	P95   float64 `json:"p95_ms"`
+	P99   float64 `json:"p99_ms"`
 }
 
 // flowInfo is what these commands read of the API's answer about a flow.

@@ -147,6 +147,39 @@ func number(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
+// memory is a number of bytes that was measured, "" if it was not.
+func memory(bytes int64) string {
+	if bytes <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1fMiB", float64(bytes)/(1<<20))
+}
+
+// milliseconds is a time for people, in three digits or so.
+func milliseconds(ms float64) string {
+	d := time.Duration(ms * float64(time.Millisecond))
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(time.Second).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	case d >= time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	}
+	return fmt.Sprintf("%.3gms", ms)
+}
+
+// atMost is the upper bound of a bucket of times. The last one holds all that
+// is over half a minute.
+func atMost(ms float64) string {
+	if ms >= 60_000 {
+		return ">30s"
+	}
+	return "<=" + milliseconds(ms)
+}
+
 func count(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // indented returns JSON for people.

@@ -90,8 +90,8 @@ func (s *Set) refer(ctx context.Context, e *entry, after Record) error {
 // which may be "", answers now. Without calls it only looks whether the code is
 // whole. The caller has the turn.
 func (s *Set) prepare(ctx context.Context, e *entry, version, from string) error {
-	e.mu.Lock()
 	size, own := e.size(from), e.size(version)
+	e.mu.Lock()
 	workers := e.record.workers(version)
 	limit := startTimeout(e.record.Definition)
 	var st *start

@@ -179,12 +179,12 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 	before := e.record
 	running := e.pools[version] != nil || e.starting[version] != nil
 	_, failing := e.failures[version]
+	e.mu.Unlock()
 	// So many workers there are for what the new pool will have to do.
 	size := e.size(version)
 	if before.Live != version {
 		size += e.size(before.Live)
 	}
-	e.mu.Unlock()
 	d := Deployment{Name: def.Name, Version: version, Live: version, Previous: before.Live, Changed: version != before.Live || !same(def, before.Definition)}
 	after := before
 	after.Name, after.Definition = def.Name, def
@@ -222,7 +222,7 @@ func (s *Set) install(ctx context.Context, e *entry, def runnel.Function, versio
 	}
 	if how == ByDeploy {
 		after.add(next)
-		e.trim(&after, named)
+		after.trim(named, e.busy)
 	}
 	if err := s.put(ctx, after); err != nil {
 		e.doubt(version)
@@ -274,7 +274,7 @@ func (s *Set) keep(ctx context.Context, e *entry, def runnel.Function, version s
 			return d, err
 		}
 	}
-	e.trim(&after, named)
+	after.trim(named, e.busy)
 	if err := s.put(ctx, after); err != nil {
 		e.doubt(version)
 		if p != nil {
@@ -357,13 +357,6 @@ func (e *entry) doubt(version string) {
 	e.unsure[version] = true
 }
 
-// trim forgets versions of r that are no more needed.
-func (e *entry) trim(r *Record, named map[string]bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	r.trim(named, e.busy)
-}
-
 // swap makes p the pool of its version, which is live by now, and returns
 // those that it replaces. Others go on if stay is not nil, which is when they
 // were started with the same settings, but for those of versions that are not
@@ -404,6 +397,7 @@ func (e *entry) forget() []*pool {
 			delete(e.pools, version)
 		}
 	}
+	e.old = append(e.old, old...)
 	return old
 }
 

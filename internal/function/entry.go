@@ -30,10 +30,11 @@ type entry struct {
 	starting map[string]*start
 	// failures are why versions did not start when they were last needed.
 	failures map[string]failure
-	// old are pools that drain.
+	// old are pools that drain, or are about to.
 	old []*pool
-	// past sums the stats of pools that have ended.
-	past PoolStats
+	// past sums the stats of pools that have ended, by version for those that
+	// are kept, and under "" for all others.
+	past map[string]*PoolStats
 	// unsure are versions, and files of notes, of which we do not know whether
 	// they were recorded: they stay until the next start tells.
 	unsure map[string]bool
@@ -82,7 +83,7 @@ func newEntry(name string) *entry {
 	e := &entry{
 		name: name, turn: make(chan struct{}, 1),
 		pools: make(map[string]*pool), starting: make(map[string]*start),
-		failures: make(map[string]failure), unsure: make(map[string]bool),
+		failures: make(map[string]failure), unsure: make(map[string]bool), past: make(map[string]*PoolStats),
 	}
 	e.moved, e.move = context.WithCancelCause(context.Background())
 	return e
@@ -108,6 +109,7 @@ func (e *entry) takePools() []*pool {
 		old = append(old, p)
 		delete(e.pools, version)
 	}
+	e.old = append(e.old, old...)
 	clear(e.failures)
 	e.tell()
 	return old
@@ -120,9 +122,11 @@ func (e *entry) tell() {
 	e.moved, e.move = context.WithCancelCause(context.Background())
 }
 
-// size is how many workers of a version can answer. The caller holds e.mu.
+// size is how many workers of a version can answer.
 func (e *entry) size(version string) int {
+	e.mu.Lock()
 	p := e.pools[version]
+	e.mu.Unlock()
 	if p == nil {
 		return 0
 	}
@@ -163,17 +167,15 @@ func (e *entry) inUse() map[string]bool {
 	return used
 }
 
-// busy says whether workers of the version run. The caller holds e.mu.
+// busy says whether workers of the version run.
 func (e *entry) busy(version string) bool {
-	if e.starting[version] != nil {
+	e.mu.Lock()
+	draining := slices.ContainsFunc(e.old, func(p *pool) bool { return p.version == version })
+	starting, p := e.starting[version], e.pools[version]
+	e.mu.Unlock()
+	if draining || starting != nil {
 		return true
 	}
-	for _, p := range e.old {
-		if p.version == version {
-			return true
-		}
-	}
-	p := e.pools[version]
 	if p == nil {
 		return false
 	}
@@ -185,7 +187,9 @@ func (e *entry) busy(version string) bool {
 func (s *Set) retire(e *entry, old ...*pool) {
 	for _, p := range old {
 		e.mu.Lock()
-		e.old = append(e.old, p)
+		if !slices.Contains(e.old, p) { // one that never took calls
+			e.old = append(e.old, p)
+		}
 		// A call that does not end is killed at its own deadline; the rest is
 		// for the workers' end.
 		limit := p.timeout + 30*time.Second
@@ -196,15 +200,7 @@ func (s *Set) retire(e *entry, old ...*pool) {
 			if err := p.Drain(bounded); err != nil {
 				s.opts.Log.Warn("workers were killed while they drained", "function", e.name, "version", p.version, "err", err)
 			}
-			e.mu.Lock()
-			for i := range e.old {
-				if e.old[i] == p {
-					e.old = append(e.old[:i:i], e.old[i+1:]...)
-					break
-				}
-			}
-			e.past.add(p.Stats())
-			e.mu.Unlock()
+			e.ended(p)
 			// Who has the turn may have looked before this pool had ended.
 			if err := e.takeTurn(ctx); err != nil {
 				return
@@ -243,16 +239,46 @@ type Info struct {
 	LastError string
 	// Stats are of all pools since the set was opened; what is of this moment
 	// is of the live version's.
-	Stats  PoolStats
+	Stats PoolStats
+	// Ran are the same of each of Versions that had workers since then, by
+	// hash.
+	Ran    map[string]PoolStats
 	Limits []Limit
 }
 
 // info describes e; false where there is no function.
 func (e *entry) info() (Info, bool) {
+	info, st, ok := e.look()
+	if !ok {
+		return info, false
+	}
+	info.Stats, info.Ran = st.stats(info.Live, info.Versions)
+	info.Stats.Min, info.Stats.Max = st.bounds.Min, st.bounds.Max
+	if p := st.pools[info.Live]; p != nil {
+		info.Limits = p.Limits()
+	}
+	info.LastError = info.Stats.LastError
+	if st.failure != nil {
+		info.LastError = st.failure.Error()
+	}
+	switch {
+	case info.LastError != "":
+		info.State = StateFailing
+	case info.Stats.Idle+info.Stats.Busy > 0:
+		info.State = StateReady
+	case info.Stats.Starting > 0 || st.starting:
+		info.State = StateStarting
+	}
+	return info, true
+}
+
+// look returns what e knows by itself, and the standing of its pools, which
+// are asked without the lock.
+func (e *entry) look() (Info, standing, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.record.Live == "" {
-		return Info{}, false
+		return Info{}, standing{}, false
 	}
 	r := &e.record
 	info := Info{
@@ -267,32 +293,15 @@ func (e *entry) info() (Info, bool) {
 			info.Definition.Env[name] = "***"
 		}
 	}
-	if p := e.pools[r.Live]; p != nil {
-		info.Stats = p.Stats()
-		info.Limits = p.Limits()
+	st := standing{
+		pools: maps.Clone(e.pools), old: slices.Clone(e.old), past: make(map[string]PoolStats, len(e.past)),
+		bounds: r.workers(r.Live), starting: e.starting[r.Live] != nil,
 	}
-	info.Stats.add(e.past)
-	for _, p := range e.old {
-		info.Stats.add(p.Stats())
+	for version, sum := range e.past {
+		st.past[version] = *sum
 	}
-	for version, p := range e.pools {
-		if version != r.Live {
-			info.Stats.add(p.Stats())
-		}
-	}
-	w := r.workers(r.Live)
-	info.Stats.Min, info.Stats.Max = w.Min, w.Max
-	info.LastError = info.Stats.LastError
 	if f, ok := e.failures[r.Live]; ok {
-		info.LastError = f.err.Error()
+		st.failure = f.err
 	}
-	switch {
-	case info.LastError != "":
-		info.State = StateFailing
-	case info.Stats.Idle+info.Stats.Busy > 0:
-		info.State = StateReady
-	case info.Stats.Starting > 0 || e.starting[r.Live] != nil:
-		info.State = StateStarting
-	}
-	return info, true
+	return info, st, true
 }

@@ -135,6 +135,7 @@ type pool struct {
 	w        runnel.Workers
 	busy     int
 	calls    uint64
+	did      function.PoolStats // more of what Stats says
 	draining bool
 	ended    bool
 	killed   bool
@@ -231,7 +232,9 @@ func (p *pool) Stats() function.PoolStats {
 	if p.busy == 0 {
 		idle = 1
 	}
-	return function.PoolStats{Min: p.w.Min, Max: p.w.Max, Idle: idle, Busy: p.busy, Calls: p.calls, Starts: 1}
+	s := p.did
+	s.Min, s.Max, s.Idle, s.Busy, s.Calls, s.Starts = p.w.Min, p.w.Max, idle, p.busy, p.calls, 1
+	return s
 }
 
 func (p *pool) Limits() []function.Limit {

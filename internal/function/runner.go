@@ -21,7 +21,7 @@ type Runner interface {
 }
 
 // Pool is the workers of one program. Resize, Stats and Limits do not wait for
-// anything: they are called while Acquire is held up.
+// calls: they are made while Acquire is held up.
 type Pool interface {
 	// Acquire waits for a free worker; where one is free, it is given also if
 	// ctx has ended. Release is called once, after the call. The error wraps
@@ -33,7 +33,8 @@ type Pool interface {
 	// Drain lets the calls in flight end, and then the workers. When ctx ends
 	// first it kills them and returns its error.
 	Drain(ctx context.Context) error
-	// Stats counts since the start of the pool.
+	// Stats counts since the start of the pool, also after its end. It may read
+	// something for each process: no lock is held over it.
 	Stats() PoolStats
 	// Limits says which limits are in force.
 	Limits() []Limit
@@ -83,26 +84,38 @@ type Program struct {
 	StartTimeout time.Duration
 }
 
-// PoolStats are the numbers of a pool. The first five are of this moment, the
-// others are sums.
+// PoolStats are the numbers of a pool. Those of the first two lines are of this
+// moment, the others sums.
 type PoolStats struct {
-	Min, Max             int
-	Idle, Busy, Starting int
+	Min, Max                      int
+	Idle, Busy, Starting, Waiting int // Waiting are calls; the others workers
 
-	Calls, Errors, Timeouts, Crashes, OutOfMemory, Starts uint64
+	// Interrupted calls are not among Calls.
+	Calls, Errors, Timeouts, Crashes, OutOfMemory, Interrupted, Starts uint64
+
+	// Wait is how long calls waited for a place, Start how long workers took to
+	// load the code, Run how long calls took.
+	Wait, Start, Run runnel.Histogram
+	// PeakMemory is the most that one worker ever occupied, in bytes.
+	PeakMemory int64
 
 	// LastError is why workers do not start at the moment; empty when they do.
 	LastError string
 }
 
-// add adds the sums of t.
-func (s *PoolStats) add(t PoolStats) {
+// add adds the sums of t; of the peaks the higher one stays.
+func (s *PoolStats) add(t *PoolStats) {
 	s.Calls += t.Calls
 	s.Errors += t.Errors
 	s.Timeouts += t.Timeouts
 	s.Crashes += t.Crashes
 	s.OutOfMemory += t.OutOfMemory
+	s.Interrupted += t.Interrupted
 	s.Starts += t.Starts
+	s.Wait.Add(&t.Wait)
+	s.Start.Add(&t.Start)
+	s.Run.Add(&t.Run)
+	s.PeakMemory = max(s.PeakMemory, t.PeakMemory)
 }
 
 // Limit is one bound on the processes of a pool, and whether it holds here.

@@ -25,6 +25,9 @@ func (p *Pool) startOne(ctx context.Context) (*worker, error) {
 	begun := time.Now()
 	w, limits, err := p.startWorker(ctx)
 	took := time.Since(begun)
+	if err == nil {
+		w.proc.high()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if limits != nil {

@@ -255,7 +255,7 @@ func TestLimits(t *testing.T) {
 		name     string
 		resource int
 		want     string
-		shown    string
+		wanted   string
 	}{
 		{"memory", unix.RLIMIT_DATA, "8589934592", "8GiB"},
 		{"open files", unix.RLIMIT_NOFILE, "77", "77"},
@@ -265,7 +265,7 @@ func TestLimits(t *testing.T) {
 		if got, want := ask(t, p, fmt.Sprintf("limit %d", tt.resource)), "<nil> "+tt.want; got != want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, want)
 		}
-		if l := limit(t, p, tt.name); !l.InForce || l.Wanted != tt.shown {
+		if l := limit(t, p, tt.name); !l.InForce || l.Wanted != tt.wanted {
 			t.Errorf("%s: got %+v, want it in force", tt.name, l)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,11 @@ type process struct {
 	box box
 
 	limits atLeast
+	// inherited is what the system may count as memory of the process, and was
+	// the server's when it was started, in bytes.
+	inherited int64
+	// seen is the most memory that high ever returned.
+	seen atomic.Int64
 
 	mu     sync.Mutex
 	reaped bool // the id may belong to somebody else by now
@@ -184,8 +190,11 @@ func (p *process) fate() (words string, killed bool) {
 	return p.state.String(), false
 }
 
-// peak is the most memory that the process, or a child of it that it waited
-// for, ever occupied, in bytes; 0 where that is not known.
+// peak is the most memory that the process, which has ended, or a child of it
+// that it waited for, ever occupied, in bytes; 0 where that is not known.
+//
+// Linux counts as a process's own what its parent occupied at its start. What is
+// not above that says nothing, and what was seen has to do.
 func (p *process) peak() int64 {
 	if p.state == nil {
 		return 0
@@ -194,6 +203,14 @@ func (p *process) peak() int64 {
 	if !ok {
 		return 0
 	}
+	if n := maxResident(usage); n > p.inherited {
+		return n
+	}
+	return p.seen.Load()
+}
+
+// maxResident is the memory of usage in bytes.
+func maxResident(usage *syscall.Rusage) int64 {
 	if runtime.GOOS == "linux" {
 		return int64(usage.Maxrss) << 10
 	}
@@ -203,7 +220,18 @@ func (p *process) peak() int64 {
 // resident is how much memory the process occupies now, and high how much at
 // most so far, in bytes; 0 where that is not known.
 func (p *process) resident() int64 { return p.status("VmRSS:") }
-func (p *process) high() int64     { return p.status("VmHWM:") }
+func (p *process) high() int64 {
+	n := p.status("VmHWM:")
+	for {
+		seen := p.seen.Load()
+		if n <= seen {
+			return seen
+		}
+		if p.seen.CompareAndSwap(seen, n) {
+			return n
+		}
+	}
+}
 
 // status reads a number of kilobytes that Linux tells of a process.
 func (p *process) status(field string) int64 {

@@ -226,6 +226,10 @@ func (p *process) start(c *command) (*os.Process, error) {
 		return nil, err
 	}
 	p.pid = child.Pid
+	var usage syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {
+		p.inherited = maxResident(&usage)
+	}
 	return child, nil
 }
 
@@ -376,15 +380,26 @@ func (p *process) rlimits(prog *Program, fileBytes int64) []Limit {
 	return []Limit{
 		p.limitMemory(prog), p.limitProcesses(prog), p.limitCPU(prog),
 		p.setLimit("open files", unix.RLIMIT_NOFILE, prog.Files, prog.Files, "RLIMIT_NOFILE"),
-		p.setLimit("file size", unix.RLIMIT_FSIZE, fileBytes, fileBytes, "RLIMIT_FSIZE"),
+		p.limitFileSize(fileBytes),
 		p.setLimit("core dumps", unix.RLIMIT_CORE, 0, 0, "RLIMIT_CORE"),
 	}
 }
 
 func (p *process) limitMemory(prog *Program) Limit {
 	l := p.setLimit("memory", unix.RLIMIT_DATA, prog.Memory, prog.Memory, "RLIMIT_DATA, of each process")
+	if l.Wanted != "" {
+		l.Wanted = runnel.Size(prog.Memory).String()
+	}
 	if l.InForce && p.box.leaf != nil && p.box.leaf.tree.memory {
 		l.How += "; memory.max, of all together"
+	}
+	return l
+}
+
+func (p *process) limitFileSize(most int64) Limit {
+	l := p.setLimit("file size", unix.RLIMIT_FSIZE, most, most, "RLIMIT_FSIZE")
+	if l.Wanted != "" {
+		l.Wanted = runnel.Size(most).String()
 	}
 	return l
 }

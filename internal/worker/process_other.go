@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+
+	"github.com/runnel-io/runnel"
 )
 
 // box: this system has no means to bound another process.
@@ -48,7 +50,7 @@ func (p *process) limit(prog *Program) []Limit {
 		{Name: "processes", Wanted: strconv.Itoa(prog.Processes), How: how},
 		{Name: "cpu time", How: how},
 		{Name: "open files", Wanted: strconv.FormatInt(prog.Files, 10), How: how},
-		{Name: "file size", Wanted: strconv.FormatInt(prog.FileBytes, 10), How: how},
+		{Name: "file size", Wanted: runnel.Size(prog.FileBytes).String(), How: how},
 		{Name: "core dumps", Wanted: "0", How: how},
 		{Name: "network", How: how},
 		{Name: "own user", How: how},
@@ -58,7 +60,7 @@ func (p *process) limit(prog *Program) []Limit {
 		{Name: "death with the server", Wanted: "the process", How: how + ": it ends when it reads the end of its pipe"},
 	}
 	if prog.Memory > 0 {
-		out[0].Wanted = strconv.FormatInt(prog.Memory, 10)
+		out[0].Wanted = runnel.Size(prog.Memory).String()
 	}
 	if prog.CPU > 0 {
 		out[2].Wanted = prog.CPU.String()

@@ -289,6 +289,7 @@ func (w *worker) kill() {
 	w.mu.Lock()
 	w.stopping, w.killed = true, true
 	w.mu.Unlock()
+	w.proc.high()
 	w.proc.kill()
 }
 
@@ -314,6 +315,7 @@ func (w *worker) stop() {
 		w.kill()
 		return
 	}
+	w.proc.high()
 	w.wire.drain()
 	go func() {
 		timer := time.NewTimer(w.pool.opt.Grace)

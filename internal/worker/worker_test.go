@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -430,5 +431,31 @@ func TestMaskedStart(t *testing.T) {
 		if text := e.Message + e.Stack; !strings.Contains(text, "***") || strings.Contains(text, secret) {
 			t.Errorf("%s: got %q", start, text)
 		}
+	}
+}
+
+// TestPeakMemory: what the server occupies is not its workers', also of those
+// that have ended, of which the system says so.
+func TestPeakMemory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("nothing is known of a process that runs")
+	}
+	const size = 256 << 20
+	ballast := make([]byte, size)
+	for i := 0; i < size; i += 1 << 10 {
+		ballast[i] = 1
+	}
+	p := start(t, program(t), worker.Options{Max: 1})
+	if got := ask(t, p, "hello"); got != "hello" {
+		t.Fatalf("got %q", got)
+	}
+	runs := p.Stats().PeakMemory
+	if err := p.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	runtime.KeepAlive(ballast)
+	ended := p.Stats().PeakMemory
+	if runs < 1<<20 || ended < runs || ended >= size {
+		t.Errorf("got %d bytes while it runs, and %d after its end, want less than the %d of this process", runs, ended, size)
 	}
 }

@@ -119,6 +119,8 @@ func invokeOp(path string) huma.Operation {
 	headers := map[string]*huma.Param{
 		"Runnel-Version":    {Description: "The version that answered.", Schema: text()},
 		"Runnel-Invocation": {Description: "The id of the call, as in the logs.", Schema: text()},
+		"Runnel-Wait-Ms":    {Description: "How long the call waited for a worker, in milliseconds.", Schema: text()},
+		"Runnel-Run-Ms":     {Description: "How long it took on the worker, in milliseconds.", Schema: text()},
 	}
 	out.SkipValidateBody = true
 	out.RequestBody = &huma.RequestBody{Description: "The payload. None: null.", Content: payload()}

@@ -63,9 +63,49 @@ type FunctionStats struct {
 	Calls       uint64 `json:"calls"`
 	Errors      uint64 `json:"errors" doc:"Calls that failed, in whatever way; the next three are among them."`
 	Timeouts    uint64 `json:"timeouts"`
-	Crashes     uint64 `json:"crashes"`
+	Crashes     uint64 `json:"crashes" doc:"Processes that ended by themselves, in a call or between calls."`
 	OutOfMemory uint64 `json:"out_of_memory"`
+	Interrupted uint64 `json:"interrupted" doc:"Calls that ended since their worker was drained, recycled, or killed for another call. They are not among calls."`
 	Starts      uint64 `json:"starts" doc:"Processes that were started."`
+	Waiting     int    `json:"waiting" doc:"Calls that wait for a place on a worker of the live version now."`
+
+	Wait       Durations `json:"wait" doc:"How long calls waited for a place on a worker. The wait for the first worker of a version is not in it, but in start."`
+	Start      Durations `json:"start" doc:"How long processes took to load the code."`
+	Run        Durations `json:"run" doc:"How long calls took on a worker."`
+	PeakMemory int64     `json:"peak_memory" doc:"The most bytes that one process ever occupied, of whatever version. 0: unknown, or none ran."`
+}
+
+// VersionStats count since the server started.
+type VersionStats struct {
+	Calls      uint64    `json:"calls"`
+	Errors     uint64    `json:"errors" doc:"Calls that failed, in whatever way."`
+	Run        Durations `json:"run" doc:"How long calls took on a worker."`
+	PeakMemory int64     `json:"peak_memory" doc:"The most bytes that one process ever occupied. 0: unknown."`
+}
+
+// Durations is how long something took, in milliseconds. It is counted in
+// buckets: a percentile is the upper bound of the one that it is in, and 60000
+// where it is in one beyond half a minute.
+type Durations struct {
+	Count uint64  `json:"count" doc:"How often."`
+	Mean  float64 `json:"mean_ms" doc:"The sum by the count, in milliseconds."`
+	P50   float64 `json:"p50_ms" doc:"Half of all took at most this long: the upper bound of a bucket, in milliseconds. 60000: over half a minute."`
+	P95   float64 `json:"p95_ms" doc:"The same of 95 in 100."`
+	P99   float64 `json:"p99_ms" doc:"The same of 99 in 100."`
+}
+
+// NewDurations returns what a histogram says.
+func NewDurations(h *runnel.Histogram) Durations {
+	d := Durations{Count: h.Count(), P50: Milliseconds(h.Quantile(0.50)), P95: Milliseconds(h.Quantile(0.95)), P99: Milliseconds(h.Quantile(0.99))}
+	if d.Count > 0 {
+		d.Mean = Milliseconds(h.Sum / time.Duration(d.Count))
+	}
+	return d
+}
+
+// Milliseconds returns d in milliseconds, to a microsecond.
+func Milliseconds(d time.Duration) float64 {
+	return float64(d.Microseconds()) / 1000
 }
 
 // Limit is one limit of a function's processes.

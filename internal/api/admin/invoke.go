@@ -6,6 +6,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -42,8 +43,11 @@ type InvokeRequest struct {
 type InvokeAnswer struct {
 	// Version is what answered, Invocation the id of the call.
 	Version, Invocation string
-	Format              runnel.Format
-	Payload             []byte
+	// Wait is how long the call waited for a worker, Run how long it took on
+	// it; zero where there was none.
+	Wait, Run time.Duration
+	Format    runnel.Format
+	Payload   []byte
 }
 
 // How long a client is asked to wait where there was no place for its call.
@@ -99,6 +103,10 @@ func (d *Door) invoke(ctx context.Context, caller auth.Caller, in *invokeInput) 
 	}
 	if answer.Invocation != "" {
 		headers.Set("Runnel-Invocation", answer.Invocation)
+	}
+	if answer.Run > 0 {
+		headers.Set("Runnel-Wait-Ms", strconv.FormatFloat(Milliseconds(answer.Wait), 'f', -1, 64))
+		headers.Set("Runnel-Run-Ms", strconv.FormatFloat(Milliseconds(answer.Run), 'f', -1, 64))
 	}
 	if err != nil {
 		return nil, refusalOfInvoke(err, headers)

@@ -57,6 +57,8 @@ type FunctionVersion struct {
 	By        string    `json:"published_by,omitempty" doc:"The id of the key that published it."`
 	Live      bool      `json:"live,omitempty" doc:"Whether it answers calls that name no version."`
 	Aliases   []string  `json:"aliases,omitempty" doc:"The names that it has, sorted."`
+
+	Stats *VersionStats `json:"stats,omitempty" doc:"What it did since the server started. None: it had no workers since then."`
 }
 
 // VersionDetail is a version with what it was published with.
