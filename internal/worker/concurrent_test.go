@@ -308,3 +308,77 @@ func TestStartsAreShared(t *testing.T) {
 	cancel(errors.New("enough"))
 	hungry.Wait()
 }
+
+// A suspect that waits to be alone on a process that is drained meanwhile is
+// alone when the others have ended.
+func TestAloneInADrain(t *testing.T) {
+	p, err := worker.Start(t.Context(), concurrentProgram(t), worker.Options{Max: 1, TempDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func(message, payload string) error {
+		in := invocation(payload)
+		in.Items[0].Message = runnel.MessageID(message)
+		_, err := invoke(t.Context(), p, in)
+		return err
+	}
+	file := filepath.Join(t.TempDir(), "go")
+	innocent := make(chan error, 1)
+	go func() { innocent <- call("good", "hold "+file) }()
+	eventually(t, "busy", func() bool { return p.Stats().Busy == 1 })
+	if err := call("bad", "exit"); !errors.Is(err, runnel.ErrInterrupted) {
+		t.Fatal(err)
+	}
+	<-innocent
+	wait := hold(t, p, 1, file+"2")
+	eventually(t, "busy", func() bool { return p.Stats().Busy == 1 })
+	suspect, drained := make(chan error, 1), make(chan error, 1)
+	place, release, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer release()
+		in := invocation("echo")
+		in.Items[0].Message = "bad"
+		_, err := place.Invoke(t.Context(), in)
+		suspect <- err
+	}()
+	go func() { drained <- p.Drain(t.Context()) }()
+	eventually(t, "draining", func() bool { return p.Stats().State == worker.StateDraining })
+	wait()
+	for _, c := range []chan error{suspect, drained} {
+		select {
+		case err := <-c:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it was never alone")
+		}
+	}
+}
+
+// A large call that was read, and is given up, takes nobody with it.
+func TestLargeCallGivenUp(t *testing.T) {
+	p := start(t, concurrentProgram(t), worker.Options{Max: 1})
+	wait := hold(t, p, 1, filepath.Join(t.TempDir(), "go"))
+	eventually(t, "busy", func() bool { return p.Stats().Busy == 1 })
+	for _, size := range []int{10, 2 << 20} {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		_, err := invoke(ctx, p, invocation("cancellable "+strings.Repeat("x", size)))
+		cancel()
+		wantKind(t, err, runnel.KindTimeout, "no answer within")
+		ctx, stop := context.WithCancelCause(t.Context())
+		timer := time.AfterFunc(time.Second, func() { stop(errors.New("nobody waits")) })
+		_, err = invoke(ctx, p, invocation("cancellable "+strings.Repeat("x", size)))
+		timer.Stop()
+		if !errors.Is(err, runnel.ErrInterrupted) {
+			t.Errorf("%d bytes: got %v, want %v", size, err, runnel.ErrInterrupted)
+		}
+	}
+	wait()
+	if got := p.Stats(); got.Starts != 1 {
+		t.Errorf("got %+v, want the one process to live on", got)
+	}
+}

@@ -9,12 +9,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/runnel-io/runnel"
 )
@@ -95,7 +98,12 @@ func NewEndpoint(ctx context.Context, url string, prog Program, most int) (*Endp
 		if strings.HasPrefix(name, "RUNNEL_") || strings.HasPrefix(name, "AWS_LAMBDA_") || name == "LAMBDA_TASK_ROOT" || name == "_HANDLER" {
 			continue
 		}
-		e.header.Set(strings.ReplaceAll(name, "_", "-"), value)
+		name = strings.ReplaceAll(name, "_", "-")
+		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, runnel.Errorf(runnel.CodeInvalid,
+				"the environment of runtime http is sent as headers, and that of %s cannot be one: is there an end of line in it?", name)
+		}
+		e.header.Set(name, value)
 	}
 	e.life, e.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	dialer := &net.Dialer{Timeout: dialTimeout, Control: refuseLinkLocal}
@@ -116,11 +124,19 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return err
 	}
-	if ip := net.ParseIP(host); ip != nil && ip.IsLinkLocalUnicast() {
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return err
+	}
+	if ip = ip.WithZone("").Unmap(); ip.IsLinkLocalUnicast() || ip == metadataIPv6 {
 		return fmt.Errorf("%s is a link-local address, which functions may not call", host)
 	}
 	return nil
 }
+
+// metadataIPv6 is where AWS tells machines their secrets over IPv6; it is not
+// link-local.
+var metadataIPv6 = netip.MustParseAddr("fd00:ec2::254")
 
 // Acquire waits for a place, in turn.
 func (e *Endpoint) Acquire(ctx context.Context) (call runnel.Invoker, release func(), err error) {

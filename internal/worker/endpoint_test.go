@@ -237,8 +237,21 @@ func TestEndpointFailsOnce(t *testing.T) {
 }
 
 func TestEndpointRefusesLinkLocal(t *testing.T) {
-	e := endpoint(t, "http://169.254.169.254/latest/meta-data/", 1)
-	if _, err := post(t.Context(), e, invocation("x")); err == nil || !strings.Contains(err.Error(), "link-local") {
-		t.Errorf("got %v, want that it is refused", err)
+	for _, url := range []string{
+		"http://169.254.169.254/latest/meta-data/", "http://[fe80::1%25lo]/", "http://[::ffff:169.254.169.254]/", "http://[fd00:ec2::254]/",
+	} {
+		e := endpoint(t, url, 1)
+		if _, err := post(t.Context(), e, invocation("x")); err == nil || !strings.Contains(err.Error(), "link-local") {
+			t.Errorf("%s: got %v, want that it is refused", url, err)
+		}
+	}
+}
+
+func TestEndpointRefusesHeaders(t *testing.T) {
+	for _, env := range []string{"TOKEN=two\nlines", "NAME WITH BLANKS=x"} {
+		_, err := worker.NewEndpoint(t.Context(), "http://127.0.0.1/", worker.Program{Env: []string{env}}, 1)
+		if runnel.CodeOf(err) != runnel.CodeInvalid {
+			t.Errorf("%q: got %v, want that it is refused", env, err)
+		}
 	}
 }

@@ -129,6 +129,10 @@ func (p *Pool) grow() {
 // failed notes that a process did not start, or ended before it was of use.
 func (p *Pool) failed(err error) {
 	now := time.Now()
+	if p.failing && now.Before(p.retryAt) {
+		p.failure = err // of starts that were under way at the last failure
+		return
+	}
 	if now.Sub(p.failedAt) > forgetAfter {
 		p.failures = 0
 	}

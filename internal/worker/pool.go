@@ -119,8 +119,8 @@ func (p *Pool) Acquire(ctx context.Context) (call runnel.Invoker, release func()
 		p.mu.Unlock()
 		return nil, nil, ErrDraining
 	}
-	p.arrived++
 	if s := p.take(); s != nil {
+		p.arrived++
 		p.mu.Unlock()
 		p.wait.Record(0)
 		return s, s.release, nil
@@ -129,6 +129,7 @@ func (p *Pool) Acquire(ctx context.Context) (call runnel.Invoker, release func()
 		p.mu.Unlock()
 		return nil, nil, context.Cause(ctx)
 	}
+	p.arrived++
 	wait := p.waiting.join(time.Now())
 	since := wait.since
 	p.grow()
@@ -204,10 +205,15 @@ func (p *Pool) release(s *slot) {
 	w.free = append(w.free, s)
 	if s.ran > 0 {
 		p.took, s.ran = smooth(p.took, s.ran), 0
+		p.failures = 0
 	}
 	w.since = time.Now()
-	if w.alone != nil && w.idle() {
+	switch {
+	case w.alone == nil:
+	case w.idle():
 		w.alone = nil
+	case len(w.free) == len(w.slots)-1:
+		w.hasItAlone()
 	}
 	switch {
 	case w.gone.Load():
@@ -232,9 +238,6 @@ func (p *Pool) release(s *slot) {
 // put gives the room of a process to who waits longest, or lets it be ready.
 func (p *Pool) put(w *worker) {
 	if w.alone != nil {
-		if len(w.free) == len(w.slots)-1 {
-			w.hasItAlone()
-		}
 		return
 	}
 	for len(w.free) > 0 {

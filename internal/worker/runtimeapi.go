@@ -11,6 +11,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,8 +60,8 @@ type runtimeAPI struct {
 	listener net.Listener
 	address  string
 	server   *http.Server
-	// events wait to be fetched; there are never more than slots.
-	events chan *event
+	// more holds one token when events may wait.
+	more chan struct{}
 	// gone is closed when the process has ended, ended when all that it said
 	// was read; broke gets the first rule that it broke.
 	gone, ended chan struct{}
@@ -68,6 +69,7 @@ type runtimeAPI struct {
 
 	mu      sync.Mutex // guards all below
 	ready   bool       // or failed: loaded has its value
+	waiting []*event   // to be fetched, in their order
 	current map[string]*event
 }
 
@@ -81,15 +83,14 @@ type event struct {
 	until   int64
 	body    []byte
 	answers []runnel.Answer // of the call so far
-	fetched bool            // guarded by runtimeAPI.mu, as is dropped
-	dropped bool            // nobody waits for it
+	fetched bool            // guarded by runtimeAPI.mu
 }
 
 // newRuntimeAPI listens on a port of its own, or asks for one in the network
 // that c gets. The process has no pipes for frames.
 func newRuntimeAPI(w *worker, c *command) (*runtimeAPI, error) {
 	a := &runtimeAPI{
-		w: w, events: make(chan *event, len(w.slots)), current: make(map[string]*event),
+		w: w, more: make(chan struct{}, 1), current: make(map[string]*event),
 		gone: make(chan struct{}), ended: make(chan struct{}), broke: make(chan error, 1),
 	}
 	mux := http.NewServeMux()
@@ -194,8 +195,17 @@ func (a *runtimeAPI) send(s *slot) (written chan struct{}) {
 func (a *runtimeAPI) offer(e *event) {
 	a.mu.Lock()
 	a.current[e.id] = e
+	a.waiting = append(a.waiting, e)
 	a.mu.Unlock()
-	a.events <- e // there is room for all slots
+	a.tell()
+}
+
+// tell wakes one poll.
+func (a *runtimeAPI) tell() {
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
 }
 
 // reached says whether the process has fetched anything of the call.
@@ -213,14 +223,13 @@ func (a *runtimeAPI) cancel(id string) {
 		return
 	}
 	a.mu.Lock()
-	e := s.event
-	waits := !e.fetched
-	if waits {
-		e.dropped = true
-		delete(a.current, e.id)
+	i := slices.Index(a.waiting, s.event)
+	if i >= 0 {
+		a.waiting = slices.Delete(a.waiting, i, i+1)
+		delete(a.current, s.event.id)
 	}
 	a.mu.Unlock()
-	if waits {
+	if i >= 0 {
 		a.w.finish(s, outcome{err: interrupted(errors.New("the call was given up before it began"))})
 	}
 }
@@ -288,21 +297,32 @@ func (a *runtimeAPI) next(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fetch waits for an event that somebody waits for; nil when the one who asked
-// is gone.
+// fetch waits for an event; nil when the one who asked is gone.
 func (a *runtimeAPI) fetch(ctx context.Context) *event {
 	for {
-		select {
-		case e := <-a.events:
-			a.mu.Lock()
-			dropped := e.dropped
-			e.fetched = !dropped
+		a.mu.Lock()
+		if len(a.waiting) > 0 && ctx.Err() == nil {
+			e := a.waiting[0]
+			a.waiting = slices.Delete(a.waiting, 0, 1)
+			e.fetched = true
+			left := len(a.waiting) > 0
 			a.mu.Unlock()
-			if !dropped {
-				return e
+			if left {
+				a.tell()
 			}
-		case <-ctx.Done():
+			return e
+		}
+		left := len(a.waiting) > 0
+		a.mu.Unlock()
+		if ctx.Err() != nil {
+			if left {
+				a.tell() // another poll's
+			}
 			return nil
+		}
+		select {
+		case <-a.more:
+		case <-ctx.Done():
 		case <-a.gone:
 			return nil
 		}
@@ -312,14 +332,12 @@ func (a *runtimeAPI) fetch(ctx context.Context) *event {
 // again offers an event that did not reach the process.
 func (a *runtimeAPI) again(e *event) {
 	a.mu.Lock()
-	waits := a.current[e.id] == e
-	if waits {
+	if a.current[e.id] == e {
 		e.fetched = false
+		a.waiting = slices.Insert(a.waiting, 0, e)
 	}
 	a.mu.Unlock()
-	if waits {
-		a.events <- e
-	}
+	a.tell()
 }
 
 // take returns the event that a request answers, once. It refuses ids that are
@@ -354,8 +372,9 @@ func (a *runtimeAPI) response(rw http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errBodyTooLarge):
 		status = http.StatusRequestEntityTooLarge
 		answer.Err = outputTooLarge(most)
+	case err != nil && a.dies():
+		return // with the call in flight: its end says more
 	case err != nil:
-		// It died in the middle, or broke off.
 		status = http.StatusBadRequest
 		answer.Err = &runnel.FunctionError{Kind: runnel.KindError, Name: "Runtime.TruncatedResponse", Message: "the function's answer broke off: " + err.Error()}
 	case r.Trailer.Get(headerErrorType) != "":
@@ -370,6 +389,20 @@ func (a *runtimeAPI) response(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	accept(rw)
+}
+
+// dies says whether a process that broke off is ending, or has been told to.
+func (a *runtimeAPI) dies() bool {
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-a.gone:
+		return true
+	case <-timer.C:
+	}
+	a.w.mu.Lock()
+	defer a.w.mu.Unlock()
+	return a.w.killed
 }
 
 func (a *runtimeAPI) invocationError(rw http.ResponseWriter, r *http.Request) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,18 @@ func runtimeClient() {
 			os.Exit(3)
 		case "sleep":
 			<-time.After(time.Hour)
+		case "lazy": // answers, and asks for no more until a file is there
+			answer("application/json", "1")
+			for {
+				if _, err := os.Stat(arg); err == nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+		case "drip": // an answer that never ends
+			r, w := io.Pipe()
+			go func() { _, _ = w.Write([]byte("some")) }()
+			post("invocation/"+id+"/response", "application/octet-stream", r, nil, http.Header{})
 		default:
 			answer("application/json", string(event))
 		}
@@ -234,5 +247,84 @@ done
 	p := start(t, prog, worker.Options{Max: 1})
 	if got := ask(t, p, "some text"); got != `got "some text"` {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Events that nobody waits for any more are in nobody's way.
+func TestRuntimeAPIForgetsWhatWasGivenUp(t *testing.T) {
+	p := start(t, runtimeProgram(t), worker.Options{Max: 1})
+	file := filepath.Join(t.TempDir(), "go")
+	if _, err := invoke(t.Context(), p, invocation("lazy "+file)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		in := invocation("given up")
+		w, release, err := p.Acquire(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel(errors.New("nobody waits"))
+		begun := time.Now()
+		if _, err := w.Invoke(ctx, in); !errors.Is(err, runnel.ErrInterrupted) {
+			t.Errorf("got %v, want %v", err, runnel.ErrInterrupted)
+		}
+		release()
+		// Now in flight when it is given up.
+		ctx, cancel = context.WithCancelCause(t.Context())
+		w, release, err = p.Acquire(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			eventually(t, "busy", func() bool { return p.Stats().Busy == 1 })
+			cancel(errors.New("nobody waits"))
+		}()
+		if _, err := w.Invoke(ctx, invocation("given up")); !errors.Is(err, runnel.ErrInterrupted) {
+			t.Errorf("got %v, want %v", err, runnel.ErrInterrupted)
+		}
+		release()
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(t, p, "hello"); got != "hello" {
+		t.Errorf("got %q", got)
+	}
+	if got := p.Stats(); got.Starts != 1 {
+		t.Errorf("got %+v, want the one process to live on", got)
+	}
+}
+
+// A process that is killed in the middle of its answer is not blamed for that
+// answer.
+func TestRuntimeAPIKilledInTheMiddle(t *testing.T) {
+	p, err := worker.Start(t.Context(), runtimeProgram(t), worker.Options{Max: 1, TempDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, err = invoke(ctx, p, invocation("drip"))
+	wantKind(t, err, runnel.KindTimeout, "no answer within")
+	done := make(chan error, 1)
+	go func() {
+		answers, err := invoke(t.Context(), p, invocation("drip"))
+		if err == nil {
+			err = answers[0].Err
+		}
+		done <- err
+	}()
+	eventually(t, "busy", func() bool { return p.Stats().Busy == 1 })
+	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := p.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the drain: %v", err)
+	}
+	if err := <-done; !errors.Is(err, runnel.ErrInterrupted) {
+		t.Errorf("drained in the middle: got %v, want %v", err, runnel.ErrInterrupted)
 	}
 }

@@ -88,7 +88,7 @@ func (s *slot) invoke(ctx context.Context, in *runnel.Invocation, begun time.Tim
 	if ctx.Err() == context.DeadlineExceeded || errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return s.timeOut(in, deadline.Sub(begun))
 	}
-	return nil, s.interrupt(context.Cause(ctx), in.ID, written != nil)
+	return nil, s.interrupt(context.Cause(ctx), in.ID, isOpen(written))
 }
 
 // tooLarge calls with the payloads that are not too large, and says of the
@@ -223,6 +223,19 @@ func (s *slot) interrupt(cause error, id string, writing bool) error {
 	s.w.condemn(errors.New("the worker was killed, since it did not end another call that nobody waits for"))
 	s.await(killWait)
 	return interrupted(cause)
+}
+
+// isOpen says whether a frame is still being written.
+func isOpen(written chan struct{}) bool {
+	if written == nil {
+		return false
+	}
+	select {
+	case <-written:
+		return false
+	default:
+		return true
+	}
 }
 
 // await waits for the end of the call.

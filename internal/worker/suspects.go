@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/runnel-io/runnel"
@@ -78,7 +79,8 @@ func (p *Pool) isolate(ctx context.Context, s *slot) error {
 	case <-w.ended:
 		return interrupted(errors.New("the worker ended before the call began"))
 	case <-ctx.Done():
-		return interrupted(context.Cause(ctx))
+		// It was never called: what ended the wait is no failure of it.
+		return fmt.Errorf("%w: it waited to be alone on the worker: %v", runnel.ErrInterrupted, context.Cause(ctx)) //nolint:errorlint // see above
 	}
 }
 
