@@ -56,7 +56,7 @@ func (a functionAPI) Upload(ctx context.Context, name string, def *runnel.Functi
 	if err := a.owners.check(ctx, "function", name, ""); err != nil {
 		return admin.Build{}, err
 	}
-	d, err := a.functions.set.DeployCode(ctx, name, def, code)
+	d, err := a.functions.set.DeployCode(asCaller(ctx), name, def, code)
 	if err != nil {
 		return admin.Build{}, err
 	}

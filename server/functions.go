@@ -81,7 +81,7 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 		Shims: function.Shims{Dir: shims, Argv: func(r runnel.Runtime, interpreter string) []string {
 			return shim.Command(r, interpreter, shims)
 		}, WASM: cfg.WASM},
-		Run:    func(ctx context.Context, s function.Step) error { return runStep(ctx, s, workers) },
+		Run:    func(ctx context.Context, s function.Step) error { return runStep(ctx, s, workers, f.vault.hidden()) },
 		Pinned: stored.pinned,
 		Log:    cfg.Log,
 		BuildLog: func(name, line string) {

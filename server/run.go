@@ -124,11 +124,12 @@ func (s *Server) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.DrainTimeout)
 	defer cancel()
 	close(s.stopping)
+	// Flows first: what they hold is settled or given back to queues that are
+	// still open. The doors stay open for as long, since a function may call
+	// them in a call that is under way: that must not fail because of a stop.
+	<-s.flows.ended
 	shut := make(chan error, 1)
 	go func() { shut <- s.http.Shutdown(ctx) }()
-	// Flows first: what they hold is settled or given back to queues that are
-	// still open.
-	<-s.flows.ended
 	// What is being built or started is given up: requests wait for it. Calls
 	// under way may end.
 	closed := make(chan error, 1)

@@ -20,10 +20,10 @@ const (
 // runStep runs a step of a build in the confinement of a worker. It has the
 // user of the server, since what it shares with other builds, the caches, is
 // that user's, and no right to write anywhere but where it says.
-func runStep(ctx context.Context, s function.Step, temp string) error {
+func runStep(ctx context.Context, s function.Step, temp string, secret []string) error {
 	env := slices.DeleteFunc(slices.Clone(s.Env), func(v string) bool { return strings.HasPrefix(v, "TMPDIR=") })
 	return worker.Run(ctx, worker.RunCommand{
-		Args: s.Args, Env: env, Dir: s.Dir, Writable: s.Writable, Hidden: s.Hidden, Visible: s.Readable,
+		Args: s.Args, Env: env, Dir: s.Dir, Writable: s.Writable, Shared: s.Shared, Hidden: slices.Concat(secret, s.Hidden), Visible: s.Readable,
 		TempDir: temp, SameUser: true,
 		Memory: stepMemory, Processes: stepProcesses, Files: stepFiles,
 		Output: s.Log,

@@ -198,6 +198,9 @@ func (s *Set) start(e *entry, version string) *start {
 	return st
 }
 
+// startsWait bounds how long a start may wait for those of other functions.
+const startsWait = time.Minute
+
 // restore opens a version that was built before. If what was built is gone, it
 // is built again, which has a record of its own.
 func (s *Set) restore(ctx context.Context, def runnel.Function, version string, w runnel.Workers) (*pool, error) {
@@ -222,6 +225,9 @@ func (s *Set) open(ctx context.Context, def runnel.Function, version string, w r
 	if m.URL != "" {
 		def.URL = m.URL
 	}
+	if m.Transport != "" {
+		def.Transport = m.Transport
+	}
 	secrets, err := s.opts.Secrets(ctx, def)
 	if err != nil {
 		return nil, err
@@ -234,8 +240,9 @@ func (s *Set) open(ctx context.Context, def runnel.Function, version string, w r
 	}
 	j.log("starting the workers")
 	limit := startTimeout(def)
-	// The runner knows best what took so long, and speaks first.
-	ctx, cancel := context.WithTimeoutCause(ctx, limit+2*time.Second,
+	// The runner knows best what took so long, and speaks first. It counts from
+	// when the start has its turn among all functions.
+	ctx, cancel := context.WithTimeoutCause(ctx, limit+startsWait,
 		runnel.Errorf(runnel.CodeInvalid, "the code did not load within %s (start_timeout)", limit))
 	defer cancel()
 	p, err := s.opts.Runner.Start(ctx, newProgram(def, version, dir, b, s.opts.Shims), w)

@@ -116,7 +116,7 @@ func (s *Set) prepare(ctx context.Context, e *entry, version, from string) error
 		}
 	}
 	e.mu.Lock()
-	p := e.pools[version]
+	p, slots := e.pools[version], max(e.record.Definition.Concurrency, 1)
 	e.mu.Unlock()
 	if p == nil {
 		return nil // it is being closed
@@ -125,7 +125,7 @@ func (s *Set) prepare(ctx context.Context, e *entry, version, from string) error
 	workers.Min = max(workers.Min, size)
 	p.Resize(workers)
 	if own == 0 {
-		s.fill(ctx, p, size, limit)
+		s.fill(ctx, p, size, slots, limit)
 	}
 	return nil
 }

@@ -207,7 +207,7 @@ func (b *builder) run(ctx context.Context, j *job, what, tool string, s Step) er
 	if err := os.MkdirAll(tools, 0o755); err != nil {
 		return fmt.Errorf("make the cache: %w", err)
 	}
-	s.Writable = append(slices.Clip(s.Writable), tools)
+	s.Shared = []string{tools}
 	s.Log = func(line string) {
 		j.print(line)
 		if len(last) == lastLines {

@@ -320,7 +320,7 @@ func (s *Set) openWarm(ctx context.Context, def runnel.Function, version string,
 	if err != nil || size < 2 {
 		return p, err
 	}
-	s.fill(ctx, p, size, startTimeout(def))
+	s.fill(ctx, p, size, max(def.Concurrency, 1), startTimeout(def))
 	// They stay until they have been idle for long enough.
 	p.Resize(w)
 	return p, nil
@@ -329,13 +329,13 @@ func (s *Set) openWarm(ctx context.Context, def runnel.Function, version string,
 // fill waits until n workers of a pool that nobody else uses are ready. The
 // first has proven that the code loads: where the others take too long, fewer
 // have to do.
-func (s *Set) fill(ctx context.Context, p *pool, n int, limit time.Duration) {
+func (s *Set) fill(ctx context.Context, p *pool, n, slots int, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	for i := range n {
+	for i := range n * slots {
 		_, release, err := p.Acquire(ctx)
 		if err != nil {
-			s.opts.Log.Warn("a version becomes live with fewer workers than were there before", "version", p.version, "workers", i, "before", n, "err", err)
+			s.opts.Log.Warn("a version becomes live with fewer workers than were there before", "version", p.version, "workers", i/slots, "before", n, "err", err)
 			return
 		}
 		defer release()

@@ -99,6 +99,12 @@ func askGo(ctx context.Context, program string) (*goTool, error) {
 // golang prepares a version in Go: the package of the handler becomes a
 // program.
 func (b *builder) golang(ctx context.Context, def runnel.Function, j *job, dir string) (built, error) {
+	// What was built runs, whatever has become of the Go that built it.
+	if at, err := filepath.EvalSymlinks(filepath.Join(dir, binaryLink)); err == nil {
+		if info, err := os.Stat(filepath.Join(at, goBinary)); err == nil && info.Mode()&0o111 != 0 {
+			return built{args: []string{filepath.Join(at, goBinary)}, visible: []string{at}}, nil
+		}
+	}
 	tool, err := b.goTool(ctx)
 	if err != nil {
 		return built{}, err

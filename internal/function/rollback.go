@@ -3,6 +3,9 @@ package function
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"unicode/utf8"
 
 	"github.com/runnel-io/runnel"
 )
@@ -37,6 +40,9 @@ func (s *Set) Rollback(ctx context.Context, name, to string) (d Deployment, err 
 			return fmt.Errorf("roll back %s: %w", name, err)
 		}
 		def.Runtime, def.Handler = m.Runtime, m.Handler
+		if def.Source == "" {
+			def.Inline = s.inlineOf(name, m)
+		}
 		j := s.builds.start(def, BuildForRestore)
 		j.made(version)
 		d, err = s.install(ctx, e, def, version, ByRollback, j)
@@ -54,3 +60,23 @@ func (s *Set) Rollback(ctx context.Context, name, to string) (d Deployment, err 
 	}
 	return d, nil
 }
+
+// inlineOf is the text of a version that is one file of the name that inline
+// code has; empty where it is not.
+func (s *Set) inlineOf(name string, m *manifest) string {
+	if len(m.Files) != 1 || m.Files[0].Link != "" || m.Files[0].Size > maxInline {
+		return ""
+	}
+	text, err := os.ReadFile(filepath.Join(s.versionDir(name, m.Version), codeDir, filepath.FromSlash(m.Files[0].Name)))
+	if err != nil || !utf8.Valid(text) {
+		return ""
+	}
+	file, err := inlineName(runnel.Function{Runtime: m.Runtime, Handler: m.Handler, Inline: string(text)})
+	if err != nil || file != m.Files[0].Name {
+		return ""
+	}
+	return string(text)
+}
+
+// maxInline is the most that runnel.Function takes as inline code.
+const maxInline = 256 << 10

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -36,33 +37,50 @@ func (s *Set) Refresh(ctx context.Context, name string) error {
 	}
 	// Starts that are under way may have read the old ones.
 	e.refreshed++
-	live := e.record.Live
-	def, workers := e.record.definition(live), e.record.workers(live)
-	running := e.pools[live] != nil
+	record := e.record
+	versions := slices.Sorted(maps.Keys(e.pools))
 	e.mu.Unlock()
 
-	var p *pool
-	if running {
-		if p, err = s.restore(ctx, def, live, workers); err != nil {
+	// All of them, before one is replaced: those that aliases and flows name,
+	// too.
+	fresh := make(map[string]*pool, len(versions))
+	for _, version := range versions {
+		p, err := s.reopen(ctx, e, &record, version)
+		if err != nil {
+			s.retire(e, slices.Collect(maps.Values(fresh))...)
+			if version != record.Live {
+				err = fmt.Errorf("version %s: %w", version, err)
+			}
 			return err
 		}
+		fresh[version] = p
 	}
 	e.mu.Lock()
 	closed := e.closed
 	old := e.takePools()
-	switch {
-	case p == nil:
-	case closed:
-		old = append(old, p)
-	default:
-		e.pools[live] = p
+	for version, p := range fresh {
+		if closed {
+			old = append(old, p)
+			continue
+		}
+		e.pools[version] = p
 	}
 	e.mu.Unlock()
 	s.retire(e, old...)
-	if !running && !closed && workers.Min > 0 {
+	if workers := record.workers(record.Live); fresh[record.Live] == nil && !closed && workers.Min > 0 {
 		s.warm(e)
 	}
 	return nil
+}
+
+// reopen starts another pool of a version, with as many workers as there are.
+func (s *Set) reopen(ctx context.Context, e *entry, r *Record, version string) (*pool, error) {
+	def := r.definition(version)
+	j := s.builds.start(def, BuildForRestore)
+	j.made(version)
+	p, err := s.openWarm(ctx, def, version, r.workers(version), e.size(version), j)
+	j.end(err, true)
+	return p, err
 }
 
 // merged returns env with secrets over it.

@@ -25,6 +25,9 @@ type Step struct {
 	// Readable and Writable are the directories below Hidden that the step
 	// needs; Writable ones are read too.
 	Readable, Writable []string
+	// Shared are directories that other steps write to as well, at the same
+	// time: the caches of tools.
+	Shared []string
 	// Hidden are the directories that it must not see.
 	Hidden []string
 	// Log gets each line that is printed. It is called by one goroutine at a

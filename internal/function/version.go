@@ -41,7 +41,9 @@ type manifest struct {
 	Runtime runnel.Runtime `json:"runtime"`
 	Handler string         `json:"handler"`
 	URL     string         `json:"url,omitempty"`
-	Files   []file         `json:"files"`
+	// Transport is there if it is not the runtime's default.
+	Transport runnel.Transport `json:"transport,omitempty"`
+	Files     []file           `json:"files"`
 }
 
 // hash returns the name of the version: the first 16 digits of the SHA-256.
@@ -50,6 +52,9 @@ func (m *manifest) hash() string {
 	fmt.Fprintf(h, "runnel function 1\n%q %q\n", m.Runtime, m.Handler)
 	if m.URL != "" {
 		fmt.Fprintf(h, "%q\n", m.URL)
+	}
+	if m.Transport != "" {
+		fmt.Fprintf(h, "transport %q\n", m.Transport)
 	}
 	for _, f := range m.Files {
 		fmt.Fprintf(h, "%q %t %q %d %s\n", f.Name, f.Exec, f.Link, f.Size, f.Sum)
@@ -70,6 +75,9 @@ func stage(ctx context.Context, home string, def runnel.Function, source fs.FS) 
 	}
 	defer os.RemoveAll(tmp)
 	m := manifest{Runtime: def.Runtime, Handler: def.Handler, URL: def.URL}
+	if t := transport(def); t != transport(runnel.Function{Runtime: def.Runtime}) {
+		m.Transport = t
+	}
 	code := filepath.Join(tmp, codeDir)
 	switch {
 	case source != nil && def.Inline != "":

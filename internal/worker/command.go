@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +30,9 @@ type RunCommand struct {
 	// temporary one. They belong to its user while it runs, where it has one of
 	// its own, so that one process at a time can have them.
 	Writable []string
+	// Shared are directories that it may write to and that others use at the
+	// same time: they keep their user, and are not measured.
+	Shared []string
 	// Hidden and Visible are as those of a Program.
 	Hidden, Visible []string
 	// TempDir is where the process has its private directory, removed when it
@@ -71,13 +75,14 @@ func Run(ctx context.Context, c RunCommand) error {
 	number(&c.FileBytes, runFileBytes)
 	number(&c.TempBytes, runTempBytes)
 	prog, err := Program{
-		Function: "a command", Dir: c.Dir, Args: c.Args, Hidden: c.Hidden, Visible: c.Visible, Writable: c.Writable,
+		Function: "a command", Dir: c.Dir, Args: c.Args, Hidden: c.Hidden, Visible: c.Visible, Writable: slices.Concat(c.Writable, c.Shared),
 		Memory: c.Memory, Files: c.Files, FileBytes: c.FileBytes, TempBytes: c.TempBytes, Processes: c.Processes,
 		CPU: c.CPU, Isolated: c.Isolated,
 	}.withDefaults()
 	if err != nil {
 		return err
 	}
+	c.Writable = prog.Writable[:len(c.Writable)] // without symbolic links
 	opt, err := Options{TempDir: c.TempDir}.withDefaults()
 	if err != nil {
 		return err
@@ -93,7 +98,7 @@ func Run(ctx context.Context, c RunCommand) error {
 		return fmt.Errorf("starting %s: %w", name, err)
 	}
 	defer out.Close()
-	watching.add(p, append([]string{temp}, prog.Writable...), prog.TempBytes, func() bool { return true })
+	watching.add(p, append([]string{temp}, c.Writable...), prog.TempBytes, func() bool { return true })
 	defer watching.remove(p)
 	p.limit(&prog)
 	// An error is that of a process that was killed.
@@ -158,7 +163,7 @@ func startCommand(prog *Program, temp string, c *RunCommand) (p *process, out, g
 	}
 	start := command{
 		args: append(waiting[:len(waiting):len(waiting)], prog.Args...), env: lastOfEach(append(basicEnv(temp), c.Env...)), dir: prog.Dir,
-		files: []*os.File{ends[0], ends[2], ends[2]}, temp: temp, give: prog.Writable,
+		files: []*os.File{ends[0], ends[2], ends[2]}, temp: temp, give: c.Writable,
 		processes: prog.Processes, memory: prog.Memory, sameUser: c.SameUser, isolated: prog.Isolated,
 	}
 	rules, _, err := hide(prog, &start)
