@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -83,3 +84,8 @@ func hide(prog *Program, _ *command) (rules *os.File, limits []Limit, err error)
 
 // growPipe does nothing: pipes have one size here.
 func growPipe(*os.File) {}
+
+// guard says that everybody can connect.
+func (p *process) guard(l net.Listener) (net.Listener, Limit) {
+	return l, Limit{Name: "runtime API", Wanted: "reached by the worker only", How: "not possible on " + runtime.GOOS}
+}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +103,8 @@ func runtimeClient() {
 			os.Exit(3)
 		case "sleep":
 			<-time.After(time.Hour)
+		case "address":
+			answer("text/plain", os.Getenv("AWS_LAMBDA_RUNTIME_API"))
 		case "lazy": // answers, and asks for no more until a file is there
 			answer("application/json", "1")
 			for {
@@ -246,6 +250,38 @@ done
 	prog.Args = []string{file}
 	p := start(t, prog, worker.Options{Max: 1})
 	if got := ask(t, p, "some text"); got != `got "some text"` {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Nobody but the worker, which has a user of its own under a root server, gets
+// its events.
+func TestRuntimeAPIIsTheWorkersOnly(t *testing.T) {
+	p := start(t, runtimeProgram(t), worker.Options{Max: 1})
+	i := slices.IndexFunc(p.Limits(), func(l worker.Limit) bool { return l.Name == "runtime API" })
+	if i < 0 {
+		t.Fatal("it is not said whether others can connect")
+	}
+	if l := p.Limits()[i]; !l.InForce {
+		if os.Geteuid() == 0 && runtime.GOOS == "linux" {
+			t.Fatalf("not in force: %+v", l)
+		}
+		t.Skipf("not possible here: %s", l.How)
+	}
+	address := strings.Trim(ask(t, p, "address"), `"`)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/2018-06-01/runtime/invocation/next", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := http.DefaultClient.Do(req); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("a stranger was answered: %s", resp.Status)
+	} else if ctx.Err() != nil {
+		t.Errorf("a stranger may wait for an event: %v", err)
+	}
+	if got := ask(t, p, "hello"); got != "hello" {
 		t.Errorf("got %q", got)
 	}
 }

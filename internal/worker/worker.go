@@ -202,7 +202,13 @@ func (w *worker) spawn() ([]Limit, error) {
 		w.wire = api
 	}
 	limits := append(w.proc.limit(prog), hidden...)
-	return append(limits, limitTemp(prog, c.private)), nil
+	limits = append(limits, limitTemp(prog, c.private))
+	if api != nil {
+		var guarded Limit
+		api.listener, guarded = w.proc.guard(api.listener)
+		limits = append(limits, guarded)
+	}
+	return limits, nil
 }
 
 // load tells the process to load its code, and waits for its word.
