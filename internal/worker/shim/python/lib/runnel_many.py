@@ -435,7 +435,7 @@ class Threads(Worker):
                 self.loop = asyncio.new_event_loop()
                 self.looping = threading.Thread(target=self.loop.run_forever, daemon=True)
                 self.looping.start()
-        call.running = asyncio.run_coroutine_threadsafe(wait(value), self.loop)
+        call.running = Awaited(self.loop, value)
         if call.cancelled:
             call.running.cancel()
         return call.running.result()
@@ -445,6 +445,41 @@ class Threads(Worker):
             self.loop.call_soon_threadsafe(self.loop.stop)
             self.looping.join()
             self.end_loop(self.loop)
+
+
+class Awaited:
+    """What is awaited on the loop of another thread.
+
+    When it is cancelled its end is waited for all the same: what it prints until
+    then is its call's. The future of run_coroutine_threadsafe would be over at once.
+    """
+
+    def __init__(self, loop, value):
+        import asyncio
+
+        self.loop = loop
+        self.task = None  # once the loop has begun it
+        self.cancelled = False
+        self.future = asyncio.run_coroutine_threadsafe(self.run(value), loop)
+
+    async def run(self, value):
+        import asyncio
+
+        self.task = asyncio.ensure_future(wait(value))
+        if self.cancelled:
+            self.task.cancel()
+        return await self.task
+
+    def cancel(self):
+        self.cancelled = True
+        self.loop.call_soon_threadsafe(self.stop)
+
+    def stop(self):
+        if self.task is not None:
+            self.task.cancel()
+
+    def result(self):
+        return self.future.result()
 
 
 async def wait(value):
