@@ -27,7 +27,7 @@ type inside struct {
 // be shown of it. revoke ends the key that is in it. What the function sets
 // itself stays as it is, so that it can be sent elsewhere.
 func (in *inside) environment(ctx context.Context, p function.Program) (env, mask []string, revoke func(), err error) {
-	env, mask, revoke = p.Env, p.Mask, func() {}
+	env, mask = p.Env, p.Mask
 	has := make(map[string]bool, len(env))
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")

@@ -120,7 +120,6 @@ type pick struct {
 	query   *Query
 	forward bool
 	lines   []*Line // by id
-	bytes   int     // of text
 	full    bool    // what is farther than all lines is not wanted
 	cut     bool    // such were left out
 	// lost is how many lines, of all functions, could not be looked at: they
