@@ -66,6 +66,11 @@ type Flow struct {
 	// RequeueDelay is when such a message is tried again with WhenBusy
 	// requeue. Default 5m, at most 12h.
 	RequeueDelay time.Duration `json:"requeue_delay,omitempty"`
+	// Timeout is how long a call of this flow may take, to 12h: that of the
+	// function bounds it. 0: that of the function.
+	Timeout time.Duration `json:"timeout,omitempty"`
+	// Ack says when a message is settled. Default done.
+	Ack AckMode `json:"ack,omitempty"`
 	// MaxSteps is how often a record may go round where the flow returns to
 	// its own queue. Default 1000.
 	MaxSteps int `json:"max_steps,omitempty"`
@@ -116,6 +121,16 @@ const (
 	PayloadBytes      Payload = "bytes"       // the body as it is
 	PayloadSQSEvent   Payload = "sqs-event"   // AWS Lambda's event: {"Records": [...]}
 	PayloadSQSMessage Payload = "sqs-message" // as ReceiveMessage returns it: {"MessageId", "Body" ...}
+	PayloadAlgorithm  Payload = "algorithmia" // the body decoded if it is JSON, else a string, else bytes
+)
+
+// AckMode says when a message is settled.
+type AckMode string
+
+// The two moments.
+const (
+	AckWhenDone     AckMode = "done"     // the function has ended, and what it returned is confirmed
+	AckWhenAccepted AckMode = "accepted" // the message is durable in a queue of the flow's own, from which the function is called
 )
 
 // WhenBusy says what becomes of a message for which there is no worker.

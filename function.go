@@ -201,6 +201,8 @@ type Invocation struct {
 	ID string
 	// Flow is who calls; empty for doors without a flow.
 	Flow string
+	// Caller is whom the call is made for; nil: the function's owner.
+	Caller *Principal
 	// Format is what the handler gets for each payload: the decoded value, a
 	// string, or bytes.
 	Format Format
@@ -209,6 +211,18 @@ type Invocation struct {
 	List bool
 	// Items are the payloads; at least one.
 	Items []Item
+}
+
+// Principal is whom a call is made for. What the function does with the key
+// that its worker has, it does for this account.
+type Principal struct {
+	// Account is the name, ID the 12 digits.
+	Account, ID string
+	// Session is the id of the first invocation of the chain of calls that this
+	// one belongs to, Depth how many there are before it, and Parent the one
+	// that made it. Empty and 0 for the first.
+	Session, Parent string
+	Depth           int
 }
 
 // Item is one payload of an invocation.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,8 +215,18 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("/readyz", s.readyz)
 	mux.Handle("/metrics", s.adminOnly(s.metrics()))
 	mux.Handle("/api/", api.Handler())
+	door := s.algorithmia()
+	// A ServeMux redirects paths that it finds unclean, which clients of this
+	// door do not follow, and which would change names.
+	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") || r.URL.Path == "/v1" {
+			door.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 	if s.cfg.Dev {
-		return s.counted(auth.LocalOnly(mux))
+		return s.counted(auth.LocalOnly(all))
 	}
-	return s.counted(mux)
+	return s.counted(all)
 }

@@ -120,7 +120,7 @@ func TestVerifyToken(t *testing.T) {
 				}
 				return
 			}
-			want := auth.Caller{KeyID: key.ID, Account: "acme", AccountID: "123456789012", Admin: true}
+			want := auth.Caller{KeyID: key.ID, Account: "acme", AccountID: "123456789012", Admin: true, Permissions: runnel.AllPermissions()}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("caller (-want +got):\n%s", diff)
 			}
@@ -180,7 +180,7 @@ func TestNewKey(t *testing.T) {
 		for _, c := range k.Secret {
 			letters[c] = true
 		}
-		want := auth.Key{ID: k.ID, Secret: k.Secret, Account: "acme", AccountID: "123456789012", Admin: true, Created: exampleTime}
+		want := auth.Key{ID: k.ID, Secret: k.Secret, Account: "acme", AccountID: "123456789012", Admin: true, Created: exampleTime, Permissions: runnel.AllPermissions()}
 		if diff := cmp.Diff(want, k); diff != "" {
 			t.Fatalf("key (-want +got):\n%s", diff)
 		}

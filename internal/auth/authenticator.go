@@ -43,7 +43,10 @@ func (a *Authenticator) Verify(r *http.Request, body []byte, service string) (Ca
 	if err != nil {
 		return Caller{}, err
 	}
-	caller := Caller{KeyID: key.ID, Account: key.Account, AccountID: key.AccountID, Admin: key.Admin}
+	caller := Caller{
+		KeyID: key.ID, Account: key.Account, AccountID: key.AccountID, Admin: key.Admin,
+		Permissions: key.Permissions, Organizations: key.Organizations,
+	}
 	if of, ok := a.Passes.find(key.ID); ok {
 		caller.Function = of.function
 	}

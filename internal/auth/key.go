@@ -3,7 +3,10 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
+
+	"github.com/runnel-io/runnel"
 )
 
 // Account and id of the caller on a server without keys.
@@ -24,11 +27,32 @@ type Key struct {
 	Admin bool
 	// Created is when the key was made.
 	Created time.Time
+	// Label is for people, to 64 characters.
+	Label string
+	// Permissions are what the key may do. Those of an admin key are not
+	// looked at.
+	Permissions runnel.Permissions
+	// Expires is when the key is refused from; zero means never.
+	Expires time.Time
+	// Organizations are the names of the organisations that the account is a
+	// member of, and whose things the key may use as its own.
+	Organizations []string
 }
 
 // Token returns the key as one string, "ID.SECRET": what a client sends after
 // "Bearer" or "Simple", and what Algorithmia clients call the API key.
 func (k Key) Token() string { return k.ID + "." + k.Secret }
+
+// Type is what the key is for.
+func (k Key) Type() runnel.KeyType {
+	switch {
+	case k.Admin:
+		return runnel.KeyAdmin
+	case k.Permissions.Management:
+		return runnel.KeyManagement
+	}
+	return runnel.KeyStandard
+}
 
 // String returns the key without its secret.
 func (k Key) String() string { return "key " + k.ID + " of " + k.Account }
@@ -49,8 +73,39 @@ type Caller struct {
 	Account, AccountID string
 	// Admin is whether the key may act for the whole server.
 	Admin bool
+	// Permissions are what the key may do. Those of an admin are not looked at.
+	Permissions runnel.Permissions
+	// Organizations are those that the account is a member of.
+	Organizations []string
 	// Function is OWNER/NAME@VERSION where the key is a pass of its workers.
+	// The account is then that of who called the function.
 	Function string
+	// Invocation is the call that the worker is in, Session the first of those
+	// that it came of, and Depth how many these are, itself included. Empty
+	// and 0 without a pass.
+	Invocation, Session string
+	Depth               int
+}
+
+// Owns says whether what belongs to an account is the caller's own: the account
+// itself, or an organisation that it is a member of. All is an admin's.
+func (c Caller) Owns(account string) bool {
+	return c.Admin || account == c.Account || slices.Contains(c.Organizations, account)
+}
+
+// Calls says whether the caller's key may call the function OWNER/NAME.
+func (c Caller) Calls(function string) bool { return c.Admin || c.Permissions.Calls(function) }
+
+// Reads and Writes say whether the caller's key may read and change files.
+func (c Caller) Reads() bool  { return c.Admin || c.Permissions.Data }
+func (c Caller) Writes() bool { return c.Admin || c.Permissions.DataWrite }
+
+// Queues says whether the caller's key may use queues and flows.
+func (c Caller) Queues() bool { return c.Admin || c.Permissions.Queues }
+
+// Manages says whether the caller's key may change the functions of an account.
+func (c Caller) Manages(account string) bool {
+	return c.Admin || c.Permissions.Management && c.Owns(account)
 }
 
 // Shape of the keys that we make: an id has the length and the letters of an
@@ -65,7 +120,8 @@ const (
 	secretChars  = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 )
 
-// NewKey makes a key with a new id and secret. It is stored nowhere yet.
+// NewKey makes a key with a new id and secret, which may do all that concerns
+// its account but manage functions. It is stored nowhere yet.
 func NewKey(account, accountID string, admin bool, now time.Time) Key {
 	return Key{
 		ID:        idPrefix + random(idLength-len(idPrefix), idLetters),
@@ -74,6 +130,8 @@ func NewKey(account, accountID string, admin bool, now time.Time) Key {
 		AccountID: accountID,
 		Admin:     admin,
 		Created:   now.UTC().Round(0),
+
+		Permissions: runnel.AllPermissions(),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/auth"
 )
 
@@ -50,7 +51,7 @@ func TestPass(t *testing.T) {
 			},
 		}
 		for name, f := range verify {
-			want := auth.Caller{KeyID: key.ID, Account: "acme", AccountID: "123456789012", Function: "acme/f@v1"}
+			want := auth.Caller{KeyID: key.ID, Account: "acme", AccountID: "123456789012", Permissions: runnel.AllPermissions(), Function: "acme/f@v1"}
 			if name == "session of it" {
 				if anybody {
 					continue // it is not known as one

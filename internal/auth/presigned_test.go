@@ -173,7 +173,7 @@ func TestVerifyPresignedTampered(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), test.text) {
 				t.Errorf("error: got %q, want %q in it", err, test.text)
 			}
-			if err != nil && got != (auth.Caller{}) {
+			if err != nil && !cmp.Equal(got, auth.Caller{}) {
 				t.Errorf("a caller beside an error: %+v", got)
 			}
 		})

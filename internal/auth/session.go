@@ -108,5 +108,8 @@ func (a *Authenticator) session(r *http.Request, id, token string) (Key, error) 
 	if now := a.now(); !now.Before(end) {
 		return Key{}, fmt.Errorf("the session %s ended at %s and the server's clock says %s: %w", id, end.UTC().Format(dateFormat), now.UTC().Format(dateFormat), ErrSessionExpired)
 	}
-	return Key{ID: id, Secret: sessionSecret(parent, claims), Account: parent.Account, AccountID: parent.AccountID, Created: parent.Created}, nil
+	return Key{
+		ID: id, Secret: sessionSecret(parent, claims), Account: parent.Account, AccountID: parent.AccountID, Created: parent.Created,
+		Permissions: parent.Permissions, Organizations: parent.Organizations,
+	}, nil
 }

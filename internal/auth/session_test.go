@@ -54,12 +54,12 @@ func TestSession(t *testing.T) {
 		r = httptest.NewRequest("POST", "http://localhost:7070/", nil)
 		auth.Sign(r, body, c, "us-east-1", "sqs", now)
 		ours, err2 := a.Verify(r, body, "sqs")
-		if kind(err) != kind(err2) || theirs != ours {
+		if kind(err) != kind(err2) || !cmp.Equal(theirs, ours) {
 			t.Errorf("signed by the SDK: %v, by ourselves: %v", err, err2)
 		}
 		return theirs, err
 	}
-	want := auth.Caller{KeyID: s.ID, Account: "acme", AccountID: "123456789012"} // the key is an admin's
+	want := auth.Caller{KeyID: s.ID, Account: "acme", AccountID: "123456789012", Permissions: runnel.AllPermissions()} // the key is an admin's
 	for range 2 {
 		got, err := verify(s.Credentials)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {

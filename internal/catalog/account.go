@@ -35,6 +35,22 @@ type Account struct {
 	ID string
 	// Created is when the account was made.
 	Created time.Time
+	// UUID is the id that Algorithmia's clients know it by. It never changes.
+	UUID string
+	// Organization is whether it is one: it has members, and keys of its own.
+	Organization bool
+	Profile
+	// SessionLimit is how many calls may be under way at once, WorkerLimit how
+	// many workers all functions together may have. 0: the server's default.
+	SessionLimit, WorkerLimit int
+}
+
+// Profile is what an account says of itself.
+type Profile struct {
+	Email       string `json:"email,omitempty"`
+	FullName    string `json:"full_name,omitempty"`
+	Company     string `json:"company,omitempty"`
+	CompanyRole string `json:"company_role,omitempty"`
 }
 
 // accountDocument is how an account is stored, under its name.

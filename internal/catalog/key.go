@@ -26,6 +26,16 @@ type Key struct {
 	Admin bool
 	// Created is when the key was made.
 	Created time.Time
+	// Label is for people, to 64 characters.
+	Label string
+	// Permissions are what the key may do. Those of an admin key are not
+	// looked at.
+	Permissions runnel.Permissions
+	// Expires is when the key is refused from; zero means never.
+	Expires time.Time
+	// Organizations are the names of the organisations that the account is a
+	// member of, and whose things the key may use as its own.
+	Organizations []string
 }
 
 // String returns the key without its secret.
@@ -38,6 +48,11 @@ type keyDocument struct {
 	Account string    `json:"account"`
 	Admin   bool      `json:"admin,omitempty"`
 	Created time.Time `json:"created"`
+	Label   string    `json:"label,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+	// Permissions are nil in documents of earlier releases, whose keys may do
+	// all that concerns their account.
+	Permissions *runnel.Permissions `json:"permissions,omitempty"`
 }
 
 // Key returns the key with this id, or CodeNotFound. It is called on every
@@ -104,7 +119,10 @@ func (c *Catalog) newKey(k Key, a Account) (Document, error) {
 	if err := c.expect(kindKey, k.ID, 0); err != nil {
 		return Document{}, err
 	}
-	value, err := json.Marshal(keyDocument{Secret: k.Secret, Account: k.Account, Admin: k.Admin, Created: k.Created.UTC()})
+	value, err := json.Marshal(keyDocument{
+		Secret: k.Secret, Account: k.Account, Admin: k.Admin, Created: k.Created.UTC(),
+		Label: k.Label, Expires: k.Expires, Permissions: &k.Permissions,
+	})
 	if err != nil {
 		return Document{}, fmt.Errorf("write key %q: %w", k.ID, err)
 	}
@@ -166,6 +184,13 @@ func (c *Catalog) showKey(d Document) error {
 	if !ok {
 		return fmt.Errorf("read key %q: there is no account %q", d.Name, v.Account)
 	}
-	c.keys[d.Name] = Key{ID: d.Name, Secret: v.Secret, Account: a.Name, AccountID: a.ID, Admin: v.Admin, Created: v.Created}
+	k := Key{
+		ID: d.Name, Secret: v.Secret, Account: a.Name, AccountID: a.ID, Admin: v.Admin, Created: v.Created,
+		Label: v.Label, Expires: v.Expires, Permissions: runnel.AllPermissions(),
+	}
+	if v.Permissions != nil {
+		k.Permissions = *v.Permissions
+	}
+	c.keys[d.Name] = k
 	return nil
 }

@@ -221,7 +221,7 @@ func TestBootstrap(t *testing.T) {
 		t.Fatalf("made %v, want two keys", made)
 	}
 	for i, admin := range []bool{true, false} {
-		want := catalog.Key{ID: made[i].ID, Secret: made[i].Secret, Account: "default", AccountID: "000000000000", Admin: admin, Created: day}
+		want := catalog.Key{ID: made[i].ID, Secret: made[i].Secret, Account: "default", AccountID: "000000000000", Admin: admin, Created: day, Permissions: runnel.AllPermissions()}
 		if diff := cmp.Diff(want, made[i]); diff != "" {
 			t.Errorf("key %d (-want +got):\n%s", i, diff)
 		}
