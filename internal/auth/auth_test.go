@@ -53,6 +53,7 @@ var sentinels = map[string]error{
 	"signature": auth.ErrSignature,
 	"expired":   auth.ErrExpired,
 	"session":   auth.ErrSessionExpired,
+	"ended":     auth.ErrKeyExpired,
 }
 
 // kind names the sentinels that err wraps.

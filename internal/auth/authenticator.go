@@ -114,6 +114,10 @@ func (a *Authenticator) lookup(r *http.Request, id string) (Key, error) {
 		// An empty secret would let anybody sign.
 		return Key{}, fmt.Errorf("key %s has no secret: %w", describe(id), ErrUnknownKey)
 	}
+	if now := a.now(); !key.Expires.IsZero() && !now.Before(key.Expires) {
+		return Key{}, fmt.Errorf("the key %s ended at %s and the server's clock says %s; use the one that took its place, or make a new one: %w",
+			describe(id), key.Expires.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), ErrKeyExpired)
+	}
 	return key, nil
 }
 

@@ -12,6 +12,8 @@ var (
 	ErrMalformed = runnel.Errorf(runnel.CodeDenied, "malformed credentials")
 	// ErrUnknownKey: there is no key with this id.
 	ErrUnknownKey = runnel.Errorf(runnel.CodeDenied, "unknown key")
+	// ErrKeyExpired: the key has ended.
+	ErrKeyExpired = runnel.Errorf(runnel.CodeDenied, "key expired")
 	// ErrSignature: the key exists, and the signature, or the secret of a
 	// token, is not the one that it makes for this request and service.
 	ErrSignature = runnel.Errorf(runnel.CodeDenied, "signature does not match")

@@ -79,6 +79,7 @@ var sentinels = []struct {
 	{auth.ErrMissing, missingAuthentication, ""},
 	{auth.ErrMalformed, incompleteSignature, ""},
 	{auth.ErrUnknownKey, unrecognizedClient, ""},
+	{auth.ErrKeyExpired, unrecognizedClient, ""},
 	{auth.ErrSignature, invalidSignature, ""},
 	{auth.ErrExpired, invalidSignature, ""}, // and not RequestExpired, which Amazon SQS documents and does not send
 	{auth.ErrSessionExpired, expiredToken, ""},
