@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -170,10 +171,29 @@ func (fs *flows) slots(account string) *dispatch.Slots {
 	}
 	s := fs.sessions[account]
 	if s == nil {
-		s = dispatch.NewSlots(fs.sessionLimit)
+		s = dispatch.NewSlots(fs.limit(account))
 		fs.sessions[account] = s
 	}
 	return s
+}
+
+// limit is how many calls an account may have under way.
+func (fs *flows) limit(account string) int {
+	a, err := fs.catalog.Account(context.Background(), account)
+	if err != nil { // there is none: a Go program's own, for example
+		return fs.sessionLimit
+	}
+	return cmp.Or(a.SessionLimit, fs.sessionLimit)
+}
+
+// accountChanged gives the calls of an account the limit that it has now.
+func (fs *flows) accountChanged(account string) {
+	fs.mu.Lock()
+	s, limit := fs.sessions[account], fs.limit(account)
+	fs.mu.Unlock()
+	if s != nil && s.Limit() != limit {
+		s.SetLimit(limit)
+	}
 }
 
 // records returns the stored flows.

@@ -150,6 +150,7 @@ func (s *Server) open() (err error) {
 		sessionLimit: s.cfg.SessionLimit, drain: s.cfg.DrainTimeout,
 		log: s.log, logs: s.logs, room: s.store.Room, begun: make(chan struct{}), ended: make(chan struct{}),
 	}
+	s.catalog.Watch(s.flows.accountChanged)
 	s.flows.templates = &templates{catalog: s.catalog, queues: s.queues, arn: s.flows.arn, made: s.flows.wake, log: s.log}
 	s.applier = newApplier(s.flows)
 	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Passes: &s.passes, Any: s.cfg.Dev}

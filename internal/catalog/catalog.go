@@ -63,7 +63,8 @@ type Catalog struct {
 
 	// changing is held from the check of a change until it can be seen.
 	changing sync.Mutex
-	version  uint64 // the last one given; guarded by changing
+	version  uint64               // the last one given; guarded by changing
+	watch    func(account string) // is told of accounts that changed; guarded by changing
 
 	// mu guards what can be seen. It is never held while the store is asked.
 	mu        sync.RWMutex
@@ -99,6 +100,25 @@ func Open(s *store.Store, opt Options) (*Catalog, error) {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
 	return c, nil
+}
+
+// Watch has changed called with the name of each account that was made, changed
+// or removed, once that can be seen and before the change returns. There is one
+// such function; it must not change the catalog.
+func (c *Catalog) Watch(changed func(account string)) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	c.watch = changed
+}
+
+// tell tells of accounts among documents that changed. The caller holds
+// c.changing.
+func (c *Catalog) tell(documents []Document) {
+	for _, d := range documents {
+		if d.Kind == kindAccount && c.watch != nil {
+			c.watch(d.Name)
+		}
+	}
 }
 
 func (c *Catalog) load(key, value []byte) error {
@@ -243,13 +263,10 @@ func (c *Catalog) commit(ctx context.Context, documents ...Document) (uint64, er
 	if err := c.apply(&b, version); err != nil {
 		return 0, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range documents {
-		if err := c.show(d); err != nil {
-			return 0, err
-		}
+	if err := c.showAll(documents); err != nil {
+		return 0, err
 	}
+	c.tell(documents)
 	return version, nil
 }
 
@@ -267,10 +284,11 @@ func (c *Catalog) remove(ctx context.Context, documents ...Document) error {
 		return err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, d := range documents {
 		c.hide(d.Kind, d.Name)
 	}
+	c.mu.Unlock()
+	c.tell(documents)
 	return nil
 }
 
@@ -287,6 +305,17 @@ func (c *Catalog) apply(b *store.Batch, version uint64) error {
 		return runnel.Errorf(runnel.CodeUnavailable, "the catalog takes no changes now: %w", err)
 	}
 	c.version = version
+	return nil
+}
+
+func (c *Catalog) showAll(documents []Document) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range documents {
+		if err := c.show(d); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -188,6 +188,51 @@ func TestSlots(t *testing.T) {
 	}
 }
 
+// TestSlotsLimit: a limit that is raised lets waiting flows start at once, one
+// that is lowered ends no call.
+func TestSlotsLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHome(t, "a", "b")
+		shared := dispatch.NewSlots(1)
+		release := make(chan struct{})
+		for _, name := range []string{"a", "b"} {
+			cfg := h.config(runnel.HandlerFunc(func(ctx context.Context, m runnel.Message) (runnel.Result, error) {
+				<-release
+				return echo(ctx, m)
+			}))
+			cfg.Flow.Name, cfg.Flow.From, cfg.Slots, cfg.Flow.Concurrency = name, runnel.Ref("queue:"+name), shared, 8
+			for range 5 {
+				h.sendBodies(name, "x")
+			}
+			defer h.run(cfg).stop()
+		}
+		want := func(taken int, when string) {
+			t.Helper()
+			sleep(time.Minute)
+			if got := shared.Taken(); got != taken {
+				t.Errorf("%s: %d calls are under way, want %d", when, got, taken)
+			}
+		}
+		want(1, "a limit of 1")
+		shared.SetLimit(6)
+		want(6, "raised to 6")
+		shared.SetLimit(2)
+		want(6, "lowered to 2")
+		for range 3 {
+			release <- struct{}{}
+		}
+		want(3, "lowered to 2, 3 ended")
+		release <- struct{}{}
+		release <- struct{}{}
+		want(2, "lowered to 2, 5 ended")
+		close(release)
+		want(0, "all ended")
+		if got := len(h.all("out")); got != 10 {
+			t.Errorf("%d came out, want 10", got)
+		}
+	})
+}
+
 // named is a flow with the name of its queue.
 type named struct {
 	*running

@@ -71,8 +71,8 @@ func (f *Flow) Explain() []Reason {
 	}
 	if f.called >= f.flow.Concurrency {
 		add("no_slot", f.called, "all %d slots are taken: more concurrency, or a faster function", f.flow.Concurrency)
-	} else if s := f.cfg.Slots; s != nil && s.Taken() >= s.limit {
-		add("session_limit", s.Taken(), "the account's %d calls are under way, of this flow and others", s.limit)
+	} else if s := f.cfg.Slots; s != nil && s.Taken() >= s.Limit() {
+		add("session_limit", s.Taken(), "the account's %d calls are under way, of this flow and others", s.Limit())
 	}
 	if f.settling >= f.maxSettling() {
 		add("settling", f.settling, "%d results wait to be stored: the disk or a sink is slow", f.settling)

@@ -14,6 +14,22 @@ type Slots struct {
 // NewSlots returns n slots.
 func NewSlots(n int) *Slots { return &Slots{limit: n} }
 
+// SetLimit changes how many slots there are. Calls that are under way over a
+// lower limit go on; none starts until they are fewer.
+func (s *Slots) SetLimit(n int) {
+	s.mu.Lock()
+	s.limit = n
+	s.mu.Unlock()
+	s.pass()
+}
+
+// Limit returns how many slots there are.
+func (s *Slots) Limit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit
+}
+
 // Taken returns how many calls are under way.
 func (s *Slots) Taken() int {
 	s.mu.Lock()
