@@ -173,7 +173,7 @@ func TestSecretsAreNowhere(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(string(keyFile)), "\n")
 	keyText := lines[len(lines)-1]
-	for _, value := range []string{token, variable} {
+	for _, value := range []string{token, variable, key.Secret} {
 		for where, text := range map[string]string{"answers": said.String(), "log": log.String(), "backup": backup} {
 			for _, spelled := range []string{value, base64.StdEncoding.EncodeToString([]byte(value))} {
 				if i := strings.Index(text, spelled); i >= 0 {
@@ -196,14 +196,26 @@ func TestSecretsAreNowhere(t *testing.T) {
 		t.Errorf("the key file: %v, %v", info.Mode(), err)
 	}
 
-	// A server from the backup says of the function what it lacks, and once it
-	// has the key the secrets open.
+	// A server from the backup refuses keys, and says what it lacks, until it has
+	// the key file. So does a function whose secrets do not open.
 	restored := cfg
 	restored.Dir = t.TempDir()
 	extract(t, backup, restored.Dir)
 	again := serving(t, restored, &key)
-	again.mustDeploy(t, "default/plain", nil)
 	status, out := again.deploy(t, "default/f", nil)
+	if status != 503 || !strings.Contains(out.Error.Message, "secret.key, is missing: put it back and start the server again") {
+		t.Errorf("a request without the key file: %d %+v", status, out.Error)
+	}
+	if err := again.stop(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(restored.Dir, "secret.key"), string(keyFile))
+	again = serving(t, restored, &key)
+	if err := os.Remove(filepath.Join(restored.Dir, "secret.key")); err != nil {
+		t.Fatal(err)
+	}
+	again.mustDeploy(t, "default/plain", nil)
+	status, out = again.deploy(t, "default/f", nil)
 	if status != 503 || !strings.Contains(out.Error.Message, "secret.key, is missing") {
 		t.Errorf("deploy without the key file: %d %+v", status, out.Error)
 	}

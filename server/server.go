@@ -123,7 +123,7 @@ func (s *Server) open() (err error) {
 	if err := removeCopies(s.cfg.Dir); err != nil {
 		return fmt.Errorf("remove what is left of a backup: %w", err)
 	}
-	if s.catalog, err = catalog.Open(s.store, catalog.Options{}); err != nil {
+	if s.catalog, err = catalog.Open(s.store, catalog.Options{Sealer: &sealer{vault: newVault(&s.cfg, nil)}}); err != nil {
 		return err
 	}
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
@@ -137,6 +137,7 @@ func (s *Server) open() (err error) {
 	}()
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
+	sealKeys(ctx, s.catalog, s.log)
 	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func TestBuildsDoNotSeeTheKey(t *testing.T) {
 	}
 	cfg := config(t)
 	cfg.SecretKeyFile = filepath.Join(t.TempDir(), "the.key")
-	const text = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	const text = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 	if err := os.WriteFile(cfg.SecretKeyFile, []byte(text+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,71 @@ func (v *vault) open(r *seal.Ring, what string, sealed []byte, bound ...string) 
 	return string(value), nil
 }
 
+// sealer seals the secrets of keys with the vault's key file.
+type sealer struct {
+	vault *vault
+
+	// opened is the ring of the last Open: a catalog opens all its keys at once.
+	mu     sync.Mutex
+	opened *seal.Ring
+}
+
+// Seal implements catalog.Sealer.
+func (s *sealer) Seal(value []byte, context ...string) ([]byte, error) {
+	r, err := s.vault.ring(true)
+	if err != nil {
+		return nil, err
+	}
+	return r.Seal(value, context...), nil
+}
+
+// Open implements catalog.Sealer.
+func (s *sealer) Open(sealed []byte, context ...string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opened != nil {
+		if value, err := s.opened.Open(sealed, context...); err == nil {
+			return value, nil
+		}
+	}
+	r, err := seal.Load(s.vault.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("the key file of secrets, %s, is missing: put it back and start the server again", s.vault.path)
+	case err != nil:
+		return nil, fmt.Errorf("the key file of secrets cannot be used: %w", err)
+	}
+	s.opened = r
+	value, err := r.Open(sealed, context...)
+	if errors.Is(err, seal.ErrKey) {
+		return nil, fmt.Errorf("it was sealed with a key that is not in the key file %s: put that key back, as a line of the file, and start the server again", s.vault.path)
+	}
+	return value, err
+}
+
+// Current implements catalog.Sealer.
+func (s *sealer) Current(sealed []byte) bool {
+	r, err := s.vault.ring(false)
+	return err != nil || r.Current(sealed) // what cannot be sealed stays as it is
+}
+
+// sealKeys seals the secrets of keys that are not sealed, or not with the first
+// key of the file. What cannot be sealed now is sealed at the next start.
+func sealKeys(ctx context.Context, c *catalog.Catalog, log *slog.Logger) {
+	sealed, closed, err := c.SealKeys(ctx)
+	for id, err := range closed {
+		log.Error("a key does not open, requests with it are refused", "key", id, "err", err)
+	}
+	if len(closed) > 0 {
+		log.Error("put the key file back and start again; where it is lost, stop the server and make a new admin key with runnel key create --dir DIR --admin", "keys", len(closed))
+	}
+	if err != nil {
+		log.Error("the secrets of keys were not sealed, the next start tries again", "err", err)
+	} else if sealed > 0 {
+		log.Info("secrets of keys were sealed with the first key of the file", "keys", sealed)
+	}
+}
+
 // hidden are the paths that workers must not read on its account.
 func (v *vault) hidden() []string {
 	if _, err := os.Stat(v.path); v.own || err != nil {

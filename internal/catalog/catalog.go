@@ -53,6 +53,19 @@ type stored struct {
 type Options struct {
 	// Now is the clock of the Created fields. Default time.Now.
 	Now func() time.Time
+	// Sealer seals the secrets of keys in the store. nil: they are stored as
+	// they are.
+	Sealer Sealer
+}
+
+// Sealer seals secrets. A value opens only with the context that it was sealed
+// for.
+type Sealer interface {
+	Seal(value []byte, context ...string) ([]byte, error)
+	// Open returns the value. Its error is meant for people, and says what to do.
+	Open(sealed []byte, context ...string) ([]byte, error)
+	// Current says whether a sealed value is one of the key that seals now.
+	Current(sealed []byte) bool
 }
 
 // Catalog is all documents. Its methods may be called by several goroutines at
@@ -73,7 +86,7 @@ type Catalog struct {
 	names     map[string]string              // of accounts, by id
 	uuids     map[string]string              // the same, by UUID
 	memberOf  map[string][]string            // organisations, by user
-	keys      map[string]Key                 // by id
+	keys      map[string]storedKey           // by id
 }
 
 // Open reads the catalog of a store. There is one catalog to a store.
@@ -89,7 +102,7 @@ func Open(s *store.Store, opt Options) (*Catalog, error) {
 		names:     make(map[string]string),
 		uuids:     make(map[string]string),
 		memberOf:  make(map[string][]string),
-		keys:      make(map[string]Key),
+		keys:      make(map[string]storedKey),
 	}
 	var failed error
 	err := s.Scan(space, nil, func(key, value []byte) bool {

@@ -22,7 +22,13 @@
 //
 // # Secrets
 //
-// The secrets of keys are stored as they are. A hash would not do: to check an
-// AWS signature the server needs the secret itself. The data directory is
-// readable by its owner only (mode 0700), and so must every copy of it be kept.
+// The secrets of keys are stored sealed, with a key that is not in the store. A
+// hash would not do: to check an AWS signature the server needs the secret
+// itself. In memory they are as they are. A secret that does not open, since the
+// key that sealed it is gone, keeps its API key from being used, and nothing
+// else.
+//
+// What earlier releases stored as it is, [Catalog.SealKeys] seals. Until the
+// store rewrites the files that it was in, and in backups from before, it is
+// still there.
 package catalog

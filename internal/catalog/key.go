@@ -1,9 +1,12 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +24,7 @@ const maxLabel = 64
 type Key struct {
 	// ID is public.
 	ID string
-	// Secret is stored as it is: see the package comment.
+	// Secret is stored sealed: see the package comment.
 	Secret string `json:"-"`
 	// Account is the name of the account, AccountID its 12 digits.
 	Account, AccountID string
@@ -47,7 +50,10 @@ func (k Key) String() string { return "key " + k.ID + " of " + k.Account }
 // keyDocument is how a key is stored, under its id. The id of the account is
 // that of the account's document.
 type keyDocument struct {
-	Secret  string    `json:"secret"`
+	// Secret is in documents of earlier releases, and without a Sealer; else it
+	// is Sealed.
+	Secret  string    `json:"secret,omitempty"`
+	Sealed  []byte    `json:"sealed,omitempty"`
 	Account string    `json:"account"`
 	Admin   bool      `json:"admin,omitempty"`
 	Created time.Time `json:"created"`
@@ -58,15 +64,31 @@ type keyDocument struct {
 	Permissions *runnel.Permissions `json:"permissions,omitempty"`
 }
 
+// storedKey is a key as it was read.
+type storedKey struct {
+	Key
+	sealed []byte // the secret; nil: it is stored as it is
+	closed error  // why the secret did not open; the key has none then
+}
+
 // Key returns the key with this id, or CodeNotFound. It is called on every
-// request.
+// request. CodeUnavailable is a key whose secret does not open.
 func (c *Catalog) Key(_ context.Context, id string) (Key, error) {
+	k, err := c.key(id)
+	if err == nil && k.closed != nil {
+		return Key{}, runnel.Errorf(runnel.CodeUnavailable, "the key %s does not open: %v", id, k.closed)
+	}
+	return k.Key, err
+}
+
+// key returns a key, also one whose secret does not open.
+func (c *Catalog) key(id string) (storedKey, error) {
 	c.mu.RLock()
 	k, ok := c.keys[id]
 	k.Organizations = c.memberOf[k.Account]
 	c.mu.RUnlock()
 	if !ok {
-		return Key{}, runnel.Errorf(runnel.CodeNotFound, "there is no such key")
+		return k, runnel.Errorf(runnel.CodeNotFound, "there is no such key")
 	}
 	return k, nil
 }
@@ -81,7 +103,7 @@ func (c *Catalog) Keys(ctx context.Context, account string) ([]Key, error) {
 	var list []Key
 	for _, k := range c.keys {
 		if k.Account == account {
-			list = append(list, k)
+			list = append(list, k.Key)
 		}
 	}
 	slices.SortFunc(list, func(a, b Key) int {
@@ -123,21 +145,32 @@ func (c *Catalog) newKey(k Key, a Account) (Document, error) {
 	if err := c.expect(kindKey, k.ID, 0); err != nil {
 		return Document{}, err
 	}
-	return k.document()
+	return c.keyDocument(storedKey{Key: k})
 }
 
-// document returns a key as it is stored.
-func (k *Key) document() (Document, error) {
+// keyDocument returns a key as it is stored. A secret that is sealed stays as it
+// is.
+func (c *Catalog) keyDocument(k storedKey) (Document, error) {
 	if err := plainText("label", k.Label, maxLabel); err != nil {
 		return Document{}, err
 	}
 	if err := k.Permissions.Validate(); err != nil {
 		return Document{}, err
 	}
-	value, err := json.Marshal(keyDocument{
-		Secret: k.Secret, Account: k.Account, Admin: k.Admin, Created: k.Created.UTC(),
+	v := keyDocument{
+		Sealed: k.sealed, Account: k.Account, Admin: k.Admin, Created: k.Created.UTC(),
 		Label: k.Label, Expires: k.Expires, Permissions: &k.Permissions,
-	})
+	}
+	var err error
+	if v.Sealed == nil && c.opt.Sealer != nil {
+		v.Sealed, err = c.opt.Sealer.Seal([]byte(k.Secret), kindKey, k.ID)
+	} else if v.Sealed == nil {
+		v.Secret = k.Secret
+	}
+	if err != nil {
+		return Document{}, fmt.Errorf("seal the secret of key %q: %w", k.ID, err)
+	}
+	value, err := json.Marshal(v)
 	if err != nil {
 		return Document{}, fmt.Errorf("write key %q: %w", k.ID, err)
 	}
@@ -150,24 +183,24 @@ func (k *Key) document() (Document, error) {
 func (c *Catalog) UpdateKey(ctx context.Context, id string, change func(*Key) error) (Key, error) {
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	k, err := c.Key(ctx, id)
+	k, err := c.key(id)
 	if err != nil {
 		return Key{}, err
 	}
-	wanted := k
+	wanted := k.Key
 	wanted.Secret = ""
 	if err := change(&wanted); err != nil {
 		return Key{}, err
 	}
 	k.Label, k.Permissions, k.Expires = wanted.Label, wanted.Permissions, wanted.Expires
-	d, err := k.document()
+	d, err := c.keyDocument(k)
 	if err != nil {
 		return Key{}, err
 	}
 	if _, err := c.commit(ctx, d); err != nil {
 		return Key{}, err
 	}
-	return k, nil
+	return k.Key, nil
 }
 
 // RotateKey stores a new key in the place of an old one, with its account, type,
@@ -176,7 +209,7 @@ func (c *Catalog) UpdateKey(ctx context.Context, id string, change func(*Key) er
 func (c *Catalog) RotateKey(ctx context.Context, id string, newKey func(old Key) Key, overlap time.Duration) (Key, error) {
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	old, err := c.Key(ctx, id)
+	old, err := c.key(id)
 	if err != nil {
 		return Key{}, err
 	}
@@ -188,7 +221,7 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, newKey func(old Key)
 	if err != nil {
 		return Key{}, err
 	}
-	next := newKey(old)
+	next := newKey(old.Key)
 	next.Admin, next.Label, next.Permissions, next.Expires = old.Admin, old.Label, old.Permissions, time.Time{}
 	made, err := c.newKey(next, a)
 	if err != nil {
@@ -197,7 +230,7 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, newKey func(old Key)
 	if end := now.Add(overlap); old.Expires.IsZero() || end.Before(old.Expires) {
 		old.Expires = end
 	}
-	ending, err := old.document()
+	ending, err := c.keyDocument(old)
 	if err != nil {
 		return Key{}, err
 	}
@@ -212,10 +245,56 @@ func (c *Catalog) RotateKey(ctx context.Context, id string, newKey func(old Key)
 func (c *Catalog) DeleteKey(ctx context.Context, id string) error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	if _, err := c.Key(ctx, id); err != nil {
+	if _, err := c.key(id); err != nil {
 		return err
 	}
 	return c.remove(ctx, Document{Kind: kindKey, Name: id})
+}
+
+// openSecret opens the secret of a key. One that is empty would let anybody in.
+func (c *Catalog) openSecret(id string, sealed []byte) (string, error) {
+	if c.opt.Sealer == nil {
+		return "", errors.New("it is sealed, and there is nothing to open it with")
+	}
+	secret, err := c.opt.Sealer.Open(sealed, kindKey, id)
+	if err == nil && len(secret) == 0 {
+		err = errors.New("its secret is empty")
+	}
+	return string(secret), err
+}
+
+// SealKeys seals the secrets that are stored as they are, as earlier releases
+// did, or were sealed with a key that is not the first of its file any more, in
+// one commit. It returns how many these are, and the errors of those that do
+// not open, which stay as they are, by id.
+func (c *Catalog) SealKeys(ctx context.Context) (sealed int, closed map[string]error, err error) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	c.mu.RLock()
+	keys := maps.Clone(c.keys)
+	c.mu.RUnlock()
+	closed = make(map[string]error)
+	var documents []Document
+	for id, k := range keys {
+		if k.closed != nil {
+			closed[id] = k.closed
+			continue
+		}
+		if c.opt.Sealer == nil || k.sealed != nil && c.opt.Sealer.Current(k.sealed) {
+			continue
+		}
+		k.sealed = nil
+		d, err := c.keyDocument(k)
+		if err != nil {
+			return 0, closed, err
+		}
+		documents = append(documents, d)
+	}
+	if len(documents) == 0 {
+		return 0, closed, nil
+	}
+	_, err = c.commit(ctx, documents...)
+	return len(documents), closed, err
 }
 
 // Bootstrap makes the first account, default, and two keys of it, an admin's
@@ -266,9 +345,14 @@ func (c *Catalog) showKey(d Document) error {
 	if !ok {
 		return fmt.Errorf("read key %q: there is no account %q", d.Name, v.Account)
 	}
-	k := Key{
+	k := storedKey{sealed: v.Sealed, Key: Key{
 		ID: d.Name, Secret: v.Secret, Account: a.Name, AccountID: a.ID, Admin: v.Admin, Created: v.Created,
 		Label: v.Label, Expires: v.Expires, Permissions: runnel.AllPermissions(),
+	}}
+	if before, ok := c.keys[d.Name]; ok && v.Sealed != nil && bytes.Equal(before.sealed, v.Sealed) {
+		k.Secret, k.closed = before.Secret, before.closed
+	} else if v.Sealed != nil {
+		k.Secret, k.closed = c.openSecret(d.Name, v.Sealed)
 	}
 	if v.Permissions != nil {
 		k.Permissions = *v.Permissions
