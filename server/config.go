@@ -54,6 +54,12 @@ type Config struct {
 	// for any region are taken. Default us-east-1.
 	Region string
 
+	// TrustedProxies are the networks, or addresses, of proxies before the
+	// server: what X-Forwarded-For, -Proto and -Host say in requests from there
+	// is believed. Such a proxy must set all three, or remove them. Default:
+	// none, they are not looked at.
+	TrustedProxies []string
+
 	// SecretKeyFile holds the keys that seal secrets of functions: one a line,
 	// 32 bytes in base64; the first seals, all open. It is read whenever it is
 	// needed. Default: the file secret.key in Dir, which is made when it is
@@ -172,6 +178,14 @@ func (c Config) Validate() error {
 			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			fault("public_url", "%q is not of the form https://HOST", c.PublicURL)
 		}
+	}
+	for i, text := range c.TrustedProxies {
+		if _, err := parsePrefix(text); err != nil {
+			fault(fmt.Sprintf("trusted_proxies[%d]", i), "%.100q is not a network or an address: want 10.0.0.0/8, for example", text)
+		}
+	}
+	if c.Dev && len(c.TrustedProxies) > 0 {
+		fault("trusted_proxies", "a server without keys is used from its own machine, without a proxy")
 	}
 	if c.Region != "" && strings.Trim(c.Region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		fault("region", "%q is not a region: want lower-case letters, digits and hyphens, for example us-east-1", c.Region)

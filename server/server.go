@@ -123,7 +123,7 @@ func (s *Server) open() (err error) {
 	if err := removeCopies(s.cfg.Dir); err != nil {
 		return fmt.Errorf("remove what is left of a backup: %w", err)
 	}
-	if s.catalog, err = catalog.Open(s.store, catalog.Options{Sealer: &sealer{vault: newVault(&s.cfg, nil)}}); err != nil {
+	if s.catalog, err = catalog.Open(s.store, catalog.Options{Sealer: &sealer{vault: newVault(&s.cfg, nil)}, Who: actorOf}); err != nil {
 		return err
 	}
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
@@ -154,7 +154,7 @@ func (s *Server) open() (err error) {
 	s.catalog.Watch(s.flows.accountChanged)
 	s.flows.templates = &templates{catalog: s.catalog, queues: s.queues, arn: s.flows.arn, made: s.flows.wake, log: s.log}
 	s.applier = newApplier(s.flows)
-	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Passes: &s.passes, Any: s.cfg.Dev}
+	s.auth = &auth.Authenticator{Keys: keys{s.catalog}, Passes: &s.passes, Any: s.cfg.Dev, Failures: &auth.Failures{Log: s.log}}
 	if s.cfg.Dev {
 		return nil // keys that nobody sees would never be seen
 	}
@@ -232,7 +232,7 @@ func (s *Server) handler() http.Handler {
 		mux.ServeHTTP(w, r)
 	})
 	if s.cfg.Dev {
-		return s.counted(auth.LocalOnly(all))
+		return s.counted(s.origin(auth.LocalOnly(all)))
 	}
-	return s.counted(all)
+	return s.counted(s.origin(all))
 }

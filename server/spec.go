@@ -11,6 +11,7 @@ import (
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/catalog"
 	"github.com/runnel-io/runnel/internal/dispatch"
 	"github.com/runnel-io/runnel/internal/spec"
 )
@@ -88,6 +89,7 @@ func (s *Server) reload(ctx context.Context) ([]admin.Change, error) {
 		return nil, err
 	}
 	defer done()
+	ctx = catalog.By(ctx, "spec file "+path)
 	code := sources{tmp: filepath.Join(s.cfg.Dir, workersDir)}
 	defer code.close()
 	changes, err := s.applier.apply(ctx, file, path, func(f runnel.Function) (fs.FS, error) { return code.open(ctx, filepath.Dir(path), f) }, false)

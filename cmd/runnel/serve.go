@@ -60,6 +60,7 @@ func addServeFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags) {
 	f := cmd.Flags()
 	addServerFlags(cmd, cfg, logs, "runnel-data", "text")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "what clients call the server, `https://HOST`, where a proxy changes it (default: as each request says)")
+	f.StringSliceVar(&cfg.TrustedProxies, "trusted-proxy", nil, "`network` of a proxy before the server, whose X-Forwarded-For, -Proto and -Host are believed; may be repeated")
 	f.BoolVar(&cfg.Insecure, "insecure", false, "allow other machines to connect without TLS: messages and tokens can be read on the way")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "PEM `file` of the TLS certificate chain; is read again when it changes")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "PEM `file` of its private key")

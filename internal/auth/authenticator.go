@@ -25,6 +25,8 @@ type Authenticator struct {
 	// account. It belongs behind LocalOnly. Only who comes with a pass is who
 	// it says, so that a function can do here what it could elsewhere.
 	Any bool
+	// Failures counts and logs requests with wrong credentials. nil: nobody does.
+	Failures *Failures
 	// Now is the clock that signatures are held against. Default time.Now.
 	Now func() time.Time
 
@@ -34,8 +36,16 @@ type Authenticator struct {
 // Verify returns who sent r, whose body is body. service is the name that a
 // signature must be scoped to: the door's name at AWS, "sqs". A refusal wraps
 // one of the errors of this package; any other error means that the key could
-// not be looked up.
-func (a *Authenticator) Verify(r *http.Request, body []byte, service string) (Caller, error) {
+// not be looked up, or CodeLimit that Failures has had too many from the address.
+// Who was recognised is noted for OriginOf.
+func (a *Authenticator) Verify(r *http.Request, body []byte, service string) (caller Caller, err error) {
+	defer func() {
+		if err != nil {
+			err = a.Failures.count(r, err)
+			return
+		}
+		noteCaller(r.Context(), &caller)
+	}()
 	if a.Any && !a.Passes.used(r) {
 		return Caller{Account: DefaultAccount, AccountID: DefaultAccountID, Admin: true}, nil
 	}
@@ -43,7 +53,7 @@ func (a *Authenticator) Verify(r *http.Request, body []byte, service string) (Ca
 	if err != nil {
 		return Caller{}, err
 	}
-	caller := Caller{
+	caller = Caller{
 		KeyID: key.ID, Account: key.Account, AccountID: key.AccountID, Admin: key.Admin,
 		Permissions: key.Permissions, Organizations: key.Organizations,
 	}

@@ -14,6 +14,9 @@ var (
 	ErrUnknownKey = runnel.Errorf(runnel.CodeDenied, "unknown key")
 	// ErrKeyExpired: the key has ended.
 	ErrKeyExpired = runnel.Errorf(runnel.CodeDenied, "key expired")
+	// ErrTooMany: so many requests with wrong credentials have come from the
+	// address that it is not told any more what is wrong.
+	ErrTooMany = runnel.Errorf(runnel.CodeLimit, "too many wrong credentials")
 	// ErrSignature: the key exists, and the signature, or the secret of a
 	// token, is not the one that it makes for this request and service.
 	ErrSignature = runnel.Errorf(runnel.CodeDenied, "signature does not match")

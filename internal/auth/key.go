@@ -87,6 +87,9 @@ type Caller struct {
 	Depth               int
 }
 
+// Type is what the caller's key is for.
+func (c Caller) Type() runnel.KeyType { return Key{Admin: c.Admin, Permissions: c.Permissions}.Type() }
+
 // Owns says whether what belongs to an account is the caller's own: the account
 // itself, or an organisation that it is a member of. All is an admin's.
 func (c Caller) Owns(account string) bool {

@@ -56,6 +56,9 @@ type Options struct {
 	// Sealer seals the secrets of keys in the store. nil: they are stored as
 	// they are.
 	Sealer Sealer
+	// Who says who sends the request of a context, for the audit log. nil:
+	// nobody.
+	Who func(context.Context) Actor
 }
 
 // Sealer seals secrets. A value opens only with the context that it was sealed
@@ -77,6 +80,7 @@ type Catalog struct {
 	// changing is held from the check of a change until it can be seen.
 	changing sync.Mutex
 	version  uint64               // the last one given; guarded by changing
+	audit    auditLog             // guarded by changing
 	watch    func(account string) // is told of accounts that changed; guarded by changing
 
 	// mu guards what can be seen. It is never held while the store is asked.
@@ -112,7 +116,7 @@ func Open(s *store.Store, opt Options) (*Catalog, error) {
 	if err := errors.Join(err, failed); err != nil {
 		return nil, fmt.Errorf("open catalog: %w", err)
 	}
-	return c, nil
+	return c, c.openAudit()
 }
 
 // Watch has changed called with the name of each account that was made, changed
@@ -255,6 +259,7 @@ func (c *Catalog) commit(ctx context.Context, documents ...Document) (uint64, er
 	}
 	version := c.version + 1
 	var b store.Batch
+	var entries []Entry
 	for i := range documents {
 		d := &documents[i]
 		if err := d.validate(); err != nil {
@@ -272,8 +277,12 @@ func (c *Catalog) commit(ctx context.Context, documents ...Document) (uint64, er
 		}
 		d.Value = s.Value
 		b.Set(space, storeKey(d.Kind, d.Name), value)
+		before, _ := c.document(d.Kind, d.Name)
+		if e, ok := c.entryOf(ctx, before, *d); ok {
+			entries = append(entries, e)
+		}
 	}
-	if err := c.apply(&b, version); err != nil {
+	if err := c.apply(&b, version, entries); err != nil {
 		return 0, err
 	}
 	if err := c.showAll(documents); err != nil {
@@ -290,10 +299,15 @@ func (c *Catalog) remove(ctx context.Context, documents ...Document) error {
 		return err
 	}
 	var b store.Batch
+	var entries []Entry
 	for _, d := range documents {
 		b.Delete(space, storeKey(d.Kind, d.Name))
+		before, _ := c.document(d.Kind, d.Name)
+		if e, ok := c.entryOf(ctx, before, Document{}); ok {
+			entries = append(entries, e)
+		}
 	}
-	if err := c.apply(&b, c.version+1); err != nil {
+	if err := c.apply(&b, c.version+1, entries); err != nil {
 		return err
 	}
 	c.mu.Lock()
@@ -305,19 +319,24 @@ func (c *Catalog) remove(ctx context.Context, documents ...Document) error {
 	return nil
 }
 
-// apply makes a change durable, with its version. It waits whatever becomes of
+// apply makes a change durable, with its version and what the audit log says of
+// it. It waits whatever becomes of
 // the caller's context, so that what is seen is what is stored. The caller
 // holds c.changing.
-func (c *Catalog) apply(b *store.Batch, version uint64) error {
+func (c *Catalog) apply(b *store.Batch, version uint64, entries []Entry) error {
 	value, err := json.Marshal(version)
 	if err != nil {
 		return fmt.Errorf("write the counter of versions: %w", err)
 	}
 	b.Set(space, counter, value)
+	log, err := c.record(b, entries...)
+	if err != nil {
+		return err
+	}
 	if err := c.store.Commit(b); err != nil {
 		return runnel.Errorf(runnel.CodeUnavailable, "the catalog takes no changes now: %w", err)
 	}
-	c.version = version
+	c.version, c.audit = version, log
 	return nil
 }
 

@@ -30,11 +30,21 @@ import (
 var (
 	adminKey    = auth.NewKey("default", "000000000000", true, time.Unix(0, 0))
 	standardKey = auth.NewKey("default", "000000000000", false, time.Unix(0, 0))
-	otherKey    = auth.NewKey("other", "000000000001", false, time.Unix(0, 0))
+	// managementKey manages functions, bareKey may do nothing.
+	managementKey = keyWith(runnel.Permissions{Algorithms: []string{"algo://*"}, Queues: true, Management: true})
+	bareKey       = keyWith(runnel.Permissions{})
+	otherKey      = auth.NewKey("other", "000000000001", false, time.Unix(0, 0))
 )
 
 // keys are the keys by id.
 type keys map[string]auth.Key
+
+// keyWith is a key of the default account with permissions.
+func keyWith(p runnel.Permissions) auth.Key {
+	k := auth.NewKey("default", "000000000000", false, time.Unix(0, 0))
+	k.Permissions = p
+	return k
+}
 
 func (k keys) Key(_ context.Context, id string) (auth.Key, error) {
 	if key, ok := k[id]; ok {
@@ -204,7 +214,7 @@ func startDoor(t *testing.T, door admin.Door) *fixture {
 }
 
 func (f *fixture) serve(t *testing.T, door admin.Door) {
-	door.Auth = &auth.Authenticator{Keys: keys{adminKey.ID: adminKey, standardKey.ID: standardKey, otherKey.ID: otherKey}}
+	door.Auth = &auth.Authenticator{Keys: keys{adminKey.ID: adminKey, standardKey.ID: standardKey, otherKey.ID: otherKey, managementKey.ID: managementKey, bareKey.ID: bareKey}}
 	door.Version = "v1.2.3"
 	door.Log = slog.New(slog.NewTextHandler(f.log, nil))
 	f.server = httptest.NewUnstartedServer(door.Handler())

@@ -36,6 +36,9 @@ type api struct {
 type rule struct {
 	open  bool // needs no key
 	admin bool // needs an admin key
+	// manages: needs a key that manages functions of the owner in the path.
+	manages bool
+	queues  bool // needs a key that may use queues
 	// maxBody bounds the body, where it is read before the call.
 	maxBody int64
 	streams bool // the call reads the body, unless a signature covers it
@@ -43,15 +46,38 @@ type rule struct {
 
 // The rules that calls have.
 var (
-	anyKey       = rule{maxBody: smallBody}
-	anyKeySends  = rule{maxBody: messageBody}
-	anyUploads   = rule{maxBody: archiveBody}
-	adminKey     = rule{maxBody: smallBody, admin: true}
-	adminSends   = rule{maxBody: messageBody, admin: true}
-	adminUploads = rule{maxBody: archiveBody, admin: true}
-	adminSecret  = rule{maxBody: secretBody, admin: true}
-	adminStreams = rule{maxBody: archiveBody, admin: true, streams: true}
+	anyKey      = rule{maxBody: smallBody}
+	anyKeySends = rule{maxBody: messageBody}
+	anyUploads  = rule{maxBody: archiveBody}
+	adminKey    = rule{maxBody: smallBody, admin: true}
+
+	manages        = rule{maxBody: smallBody, manages: true}
+	managesSends   = rule{maxBody: messageBody, manages: true}
+	managesUploads = rule{maxBody: archiveBody, manages: true}
+	managesSecret  = rule{maxBody: secretBody, manages: true}
+	managesStreams = rule{maxBody: archiveBody, manages: true, streams: true}
+
+	queueKey   = rule{maxBody: smallBody, queues: true}
+	queueSends = rule{maxBody: messageBody, queues: true}
 )
+
+// allows says whether a caller's key is enough for a call of a path.
+func (r rule) allows(caller auth.Caller, path string) error {
+	if r.admin && !caller.Admin {
+		return runnel.Errorf(runnel.CodeDenied, "this needs an admin key, %s is a %s one", caller.KeyID, caller.Type())
+	}
+	if r.queues && !caller.Queues() {
+		return runnel.Errorf(runnel.CodeDenied, "the key %s may not use queues and flows: its permissions do not have it", caller.KeyID)
+	}
+	owner, _, _ := strings.Cut(strings.TrimPrefix(path, functionsPath), "/")
+	if r.manages && !caller.Manages(owner) {
+		return runnel.Errorf(runnel.CodeDenied, "this needs an admin key, or a management key of %.80s, %s is a %s one of %s", owner, caller.KeyID, caller.Type(), caller.Account)
+	}
+	return nil
+}
+
+// functionsPath begins the paths of functions, before the owner.
+const functionsPath = "/api/v1/functions/"
 
 func newAPI(d *Door) *api {
 	a := &api{door: d, mux: http.NewServeMux(), rules: make(map[string]rule)}

@@ -189,7 +189,7 @@ func (d *Door) upload(ctx context.Context, caller auth.Caller, in *uploadInput) 
 			return nil, runnel.Errorf(runnel.CodeInvalid, "the header Runnel-Definition: %v", err)
 		}
 		f := sent.Function()
-		if err := checkDefinition(&f, name); err != nil {
+		if err := errors.Join(checkDefinition(&f, name), adminOnly(caller, &f)); err != nil {
 			return nil, err
 		}
 		definition = &f

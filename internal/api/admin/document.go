@@ -62,8 +62,13 @@ func (a *api) describe(op *huma.Operation, rule rule) {
 		return
 	}
 	op.Security = []map[string][]string{{"token": {}}, {"signature": {}}}
-	if rule.admin {
+	switch {
+	case rule.admin:
 		op.Description = "Needs an admin key."
+	case rule.manages:
+		op.Description = "Needs an admin key, or a management key of the owner."
+	case rule.queues:
+		op.Description = "Needs a key that may use queues."
 	}
 }
 

@@ -124,10 +124,13 @@ func (d *Door) admit(w http.ResponseWriter, r *http.Request, rule rule) (*reques
 	switch {
 	case runnel.CodeOf(err) == runnel.CodeDenied:
 		return nil, &unrecognised{err}
+	case errors.Is(err, auth.ErrTooMany):
+		return nil, refuse(runnel.CodeLimit, "%s", err).retryIn(time.Minute)
 	case err != nil:
 		return nil, fmt.Errorf("verify the credentials: %w", err)
-	case rule.admin && !req.caller.Admin:
-		return nil, runnel.Errorf(runnel.CodeDenied, "this needs an admin key, %s is a standard one", req.caller.KeyID)
+	}
+	if err := rule.allows(req.caller, r.URL.Path); err != nil {
+		return nil, err
 	}
 	if rule.streams {
 		req.upload = bytes.NewReader(req.body)

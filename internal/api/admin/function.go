@@ -142,7 +142,7 @@ type FunctionPath struct {
 // account's does not exist for others than admins.
 func (in *FunctionPath) function(caller auth.Caller) (string, error) {
 	name := in.Owner + "/" + in.Name
-	if !caller.Admin && in.Owner != caller.Account {
+	if !caller.Owns(in.Owner) {
 		return "", runnel.Errorf(runnel.CodeNotFound, "there is no function %s", name)
 	}
 	return name, nil
@@ -213,7 +213,7 @@ func (d *Door) deploy(ctx context.Context, caller auth.Caller, in *deployInput) 
 		return nil, err
 	}
 	f := in.Body.Definition.Function()
-	if err := checkDefinition(&f, name); err != nil {
+	if err := errors.Join(checkDefinition(&f, name), adminOnly(caller, &f)); err != nil {
 		return nil, err
 	}
 	deploy := d.Functions.Deploy
@@ -242,6 +242,20 @@ func checkDefinition(f *runnel.Function, name string) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// adminOnly says what in a definition needs an admin key: what reaches beyond the
+// account on the server's machine.
+func adminOnly(caller auth.Caller, f *runnel.Function) error {
+	switch {
+	case caller.Admin:
+		return nil
+	case len(f.Writable) > 0:
+		return runnel.Errorf(runnel.CodeDenied, "writable needs an admin key: directories of the server's machine are the account's to write then")
+	case f.URL != "":
+		return runnel.Errorf(runnel.CodeDenied, "runtime http needs an admin key: the server would call %.100q from where it stands", f.URL)
+	}
+	return nil
 }
 
 func (d *Door) deleteFunction(ctx context.Context, caller auth.Caller, in *FunctionPath) (*struct{}, error) {

@@ -81,6 +81,9 @@ func (d *Door) invoke(ctx context.Context, caller auth.Caller, in *invokeInput) 
 	if err != nil {
 		return nil, err
 	}
+	if !caller.Calls(ref) {
+		return nil, runnel.Errorf(runnel.CodeDenied, "the key %s may not call %s: its permissions do not have it", caller.KeyID, ref)
+	}
 	if in.Version != "" {
 		ref += "@" + in.Version
 	}

@@ -188,7 +188,8 @@ func TestAuth(t *testing.T) {
 	for name, op := range operations(openAPI(t, f)) {
 		method, path, _ := strings.Cut(name, " ")
 		_, closed := op["security"]
-		admins := op["description"] == "Needs an admin key."
+		needs, _ := op["description"].(string)
+		admins, manages := strings.HasPrefix(needs, "Needs an admin key"), strings.Contains(needs, "a management key of the owner")
 		t.Run(name, func(t *testing.T) {
 			resp, body := f.call(t, method, named(path), auth.Key{}, "{")
 			switch {
@@ -199,6 +200,17 @@ func TestAuth(t *testing.T) {
 			}
 			if resp, body = f.call(t, method, named(path), standardKey, "{"); admins != (resp.StatusCode == http.StatusForbidden) {
 				t.Errorf("with a standard key: got %d %s", resp.StatusCode, body)
+			}
+			own := strings.ReplaceAll(path, "{owner}", managementKey.Account)
+			if resp, body = f.call(t, method, named(own), managementKey, "{"); (admins && !manages) != (resp.StatusCode == http.StatusForbidden) {
+				t.Errorf("with a management key: got %d %s", resp.StatusCode, body)
+			}
+			if resp, body = f.call(t, method, named(path), managementKey, "{"); admins != (resp.StatusCode == http.StatusForbidden) {
+				t.Errorf("with a management key of another account: got %d %s", resp.StatusCode, body)
+			}
+			queues := needs == "Needs a key that may use queues."
+			if resp, body = f.call(t, method, named(path), bareKey, "{"); (admins || queues) != (resp.StatusCode == http.StatusForbidden) {
+				t.Errorf("with a key that may do nothing: got %d %s", resp.StatusCode, body)
 			}
 			if resp, body = f.call(t, method, named(path), adminKey, "{"); resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusUnauthorized {
 				t.Errorf("with an admin key: got %d %s", resp.StatusCode, body)

@@ -148,6 +148,9 @@ func (c *call) serve() (output, error) {
 	if c.caller, err = c.door.auth.Verify(c.r, c.body, "sqs"); err != nil {
 		return nil, err
 	}
+	if !c.caller.Queues() {
+		return nil, accessDenied.says("The key %s may not use queues: its permissions do not have it.", c.caller.KeyID)
+	}
 	if c.query {
 		if err := c.readForm(); err != nil {
 			return nil, err

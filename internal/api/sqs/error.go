@@ -65,6 +65,7 @@ var (
 	unrecognizedClient    = &kind{common + "UnrecognizedClientException", "InvalidClientTokenId", http.StatusForbidden}
 	invalidSignature      = &kind{common + "InvalidSignatureException", "SignatureDoesNotMatch", http.StatusForbidden}
 	incompleteSignature   = &kind{common + "IncompleteSignatureException", "IncompleteSignature", http.StatusBadRequest}
+	throttling            = &kind{common + "ThrottlingException", "ThrottlingException", http.StatusTooManyRequests}
 	serviceUnavailable    = &kind{common + "ServiceUnavailableException", "ServiceUnavailable", http.StatusServiceUnavailable}
 	internalFailure       = &kind{common + "InternalFailure", "InternalFailure", http.StatusInternalServerError}
 )
@@ -80,6 +81,7 @@ var sentinels = []struct {
 	{auth.ErrMalformed, incompleteSignature, ""},
 	{auth.ErrUnknownKey, unrecognizedClient, ""},
 	{auth.ErrKeyExpired, unrecognizedClient, ""},
+	{auth.ErrTooMany, throttling, ""},
 	{auth.ErrSignature, invalidSignature, ""},
 	{auth.ErrExpired, invalidSignature, ""}, // and not RequestExpired, which Amazon SQS documents and does not send
 	{auth.ErrSessionExpired, expiredToken, ""},
