@@ -197,7 +197,7 @@ func (s *Server) native() *admin.Door {
 		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
 		Version: s.cfg.Version, Log: s.log,
 		QueueChanges: queueAPI{s.applier}, Functions: functions, Versions: functions, Builds: functions, Secrets: functions, Invocations: functions, Applier: functions,
-		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Reloader: reloader{s}, Stopping: s.stopping,
+		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Accounts: identityAPI{s.catalog}, Keys: identityAPI{s.catalog}, Audits: identityAPI{s.catalog}, Reloader: reloader{s}, Stopping: s.stopping,
 	}
 }
 

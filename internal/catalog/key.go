@@ -81,6 +81,14 @@ func (c *Catalog) Key(_ context.Context, id string) (Key, error) {
 	return k.Key, err
 }
 
+// FindKey returns a key without its secret, also one whose secret does not open;
+// or CodeNotFound.
+func (c *Catalog) FindKey(_ context.Context, id string) (Key, error) {
+	k, err := c.key(id)
+	k.Secret = ""
+	return k.Key, err
+}
+
 // key returns a key, also one whose secret does not open.
 func (c *Catalog) key(id string) (storedKey, error) {
 	c.mu.RLock()

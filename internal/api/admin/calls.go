@@ -9,6 +9,7 @@ import (
 // The groups that the document sorts calls into.
 const (
 	tagServer      = "server"
+	tagAccounts    = "accounts"
 	tagFunctions   = "functions"
 	tagFlows       = "flows"
 	tagQueues      = "queues"
@@ -31,6 +32,21 @@ func (a *api) calls() {
 	call(a, op(post, "/api/v1/reload", "reload", tagServer, "Read the server's own spec file again"), adminKey, d.reload)
 	call(a, streamed(op(get, "/api/v1/backup", "backup", tagServer, "A tar of all data"), mediaTar), adminKey, d.backup)
 	call(a, a.logsOp(), anyKey, d.logs)
+
+	call(a, op(get, "/api/v1/whoami", "whoami", tagAccounts, "Whose the key is, and what it may do"), anyKey, d.whoami)
+	call(a, op(get, "/api/v1/audit", "audit", tagAccounts, "Who changed what, the newest first"), anyKey, d.audit)
+	call(a, op(get, "/api/v1/accounts", "list-accounts", tagAccounts, "List accounts: the caller's and its organisations, or all for an admin key"), anyKey, d.listAccounts)
+	const account = "/api/v1/accounts/{account}"
+	call(a, op(get, account, "find-account", tagAccounts, "One account"), anyKey, d.findAccount)
+	call(a, op(put, account, "put-account", tagAccounts, "Create or change an account"), adminKey, d.putAccount)
+	call(a, op(put, account+"/members/{user}", "add-member", tagAccounts, "Make a user a member of an organisation"), adminKey, d.addMember)
+	call(a, op(remove, account+"/members/{user}", "remove-member", tagAccounts, "End a membership"), adminKey, d.removeMember)
+	call(a, op(get, account+"/keys", "list-keys", tagAccounts, "List the keys of an account, without their secrets"), anyKey, d.listKeys)
+	call(a, op(post, account+"/keys", "make-key", tagAccounts, "Make a key; its token is told once"), anyKey, d.makeKey)
+	const key = "/api/v1/keys/{key}"
+	call(a, op(put, key, "change-key", tagAccounts, "Change the label, the permissions or the end of a key"), anyKey, d.changeKey)
+	call(a, op(post, key+"/rotate", "rotate-key", tagAccounts, "Make a key in the place of another, which ends a while later"), anyKey, d.rotateKey)
+	call(a, op(remove, key, "remove-key", tagAccounts, "Remove a key, which is refused at once"), anyKey, d.removeKey)
 
 	call(a, op(get, "/api/v1/functions", "list-functions", tagFunctions, "List functions"), anyKey, d.listFunctions)
 	const function = "/api/v1/functions/{owner}/{name}"

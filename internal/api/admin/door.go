@@ -51,6 +51,9 @@ type Door struct {
 	Applier      Applier
 	Reloader     Reloader
 	Logs         Logs
+	Accounts     Accounts
+	Keys         APIKeys
+	Audits       Audits
 
 	// Stopping is closed when the server begins to stop: it ends the streams
 	// of logs, which else would hold it up. nil: it never does.

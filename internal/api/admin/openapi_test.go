@@ -159,7 +159,7 @@ func TestOpenAPIStructure(t *testing.T) {
 func TestOpenAPIWhole(t *testing.T) {
 	f := start(t)
 	ops := operations(openAPI(t, f))
-	if got, want := len(ops), 49; got != want {
+	if got, want := len(ops), 61; got != want {
 		t.Errorf("the document has %d calls, want %d", got, want)
 	}
 	for name := range ops {
