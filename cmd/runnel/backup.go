@@ -24,10 +24,11 @@ func newBackupCommand() *cobra.Command {
 		Long: `Copy the data of a running server, as of now, into a new directory, from which
 a server can be started. The server goes on working. It needs an admin key.
 
-The copy holds the messages and the secrets of the keys. It does not hold the key
-file (secret.key, or --secret-key-file) that secrets of functions are sealed
-with: keep a copy of that elsewhere. DIR appears when the copy is whole, checked
-and on the disk; until then it is DIR.partial.`,
+The copy holds the messages and the keys. It does not hold the key file
+(secret.key, or --secret-key-file) that secrets of functions and of API keys are
+sealed with: keep a copy of that elsewhere, and put it into the directory before a
+server is started from it. DIR appears when the copy is whole, checked and on the
+disk; until then it is DIR.partial.`,
 		Example: `  runnel backup /backups/$(date +%F)
   runnel serve --dir /backups/2026-01-31`,
 		Args: cobra.ExactArgs(1),

@@ -71,7 +71,7 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir,
 	f := cmd.Flags()
 	f.StringVar(&cfg.Dir, "dir", dir, "data `directory`; is made if there is none")
 	f.StringVar(&cfg.Addr, "addr", server.DefaultAddr, "`HOST:PORT` to listen on; port 0 is any free one")
-	f.StringVar(&cfg.SecretKeyFile, "secret-key-file", "", "`file` with the keys that seal secrets of functions, one a line; the first seals (default: secret.key in the data directory, made when it is needed)")
+	f.StringVar(&cfg.SecretKeyFile, "secret-key-file", "", "`file` with the keys that seal secrets of functions and API keys, one a line; the first seals (default: secret.key in the data directory, made when it is needed)")
 	f.StringVar(&cfg.Region, "region", "us-east-1", "region in the ARNs of queues; requests for any region are taken")
 	f.StringVar(&cfg.WorkerUser, "worker-user", server.WorkerUserOwn, "whom workers are under a root server: own (each a user of its own) or server")
 	f.IntVar(&cfg.SessionLimit, "session-limit", 80, "how many calls an account may have under way, of all its flows and requests")
