@@ -141,7 +141,7 @@ func (c *Catalog) record(b *store.Batch, entries ...Entry) (auditLog, error) {
 // trimAudit removes the blocks that are too old or too many, as a new one begins.
 func (c *Catalog) trimAudit(b *store.Batch, log *auditLog) error {
 	first := log.first
-	for ; first < log.next/auditBlock; first++ {
+	for ; first < c.audit.next/auditBlock; first++ { // what the batch itself adds is not in the store yet
 		if log.next-first*auditBlock > AuditEntries {
 			continue
 		}
