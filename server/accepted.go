@@ -84,6 +84,7 @@ func (fs *flows) letGo(ctx context.Context, rec flowRecord) error {
 	if rec.Flow.Ack != runnel.AckWhenAccepted {
 		return nil
 	}
+	ctx = context.WithoutCancel(ctx) // the flow is gone whoever waits for it
 	name := acceptedName(rec)
 	owned := owners{fs.catalog}
 	if file, err := owned.of(ctx, "queue", name.String()); err != nil || file != ownerFlow+rec.Flow.Name {
