@@ -6,7 +6,7 @@ import (
 
 // algorithmia returns the API of Algorithmia.
 func (s *Server) algorithmia() *algorithmia.Door {
-	return &algorithmia.Door{Auth: s.auth, Log: s.log, Listeners: s.listenerAPI()}
+	return &algorithmia.Door{Auth: s.auth, Log: s.log, Accounts: accountAPI{s.applier}, Listeners: s.listenerAPI()}
 }
 
 // listenerAPI returns the flows as event listeners.

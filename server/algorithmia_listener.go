@@ -67,29 +67,6 @@ func (a listenerAPI) Owner(ctx context.Context, user string) (string, error) {
 	return account.Name, err
 }
 
-// accountOf returns the account with this name or UUID. A server without keys has
-// no accounts, and the default one all the same.
-func accountOf(ctx context.Context, c *catalog.Catalog, user string) (catalog.Account, error) {
-	account, err := c.Account(ctx, user)
-	if runnel.CodeOf(err) != runnel.CodeNotFound {
-		return account, err
-	}
-	all, err := c.Accounts(ctx)
-	if err != nil {
-		return account, err
-	}
-	for _, account := range all {
-		if account.UUID != "" && strings.EqualFold(account.UUID, user) {
-			return account, nil
-		}
-	}
-	first := catalog.Account{Name: catalog.DefaultAccount, ID: catalog.DefaultAccountID, UUID: uuid.NewSHA1(listenerIDs, []byte(catalog.DefaultAccount)).String()}
-	if len(all) == 0 && (user == first.Name || user == first.UUID) {
-		return first, nil
-	}
-	return account, runnel.Errorf(runnel.CodeNotFound, "there is no account %.80q", user)
-}
-
 // List implements algorithmia.Listeners.
 func (a listenerAPI) List(ctx context.Context, account, base string) ([]algorithmia.Listener, error) {
 	var out []algorithmia.Listener
@@ -233,7 +210,7 @@ func (a listenerAPI) Put(ctx context.Context, caller auth.Caller, account, id, b
 	rec.Listener = l
 	a.fill(&rec, in)
 	if rec.Flow, err = a.flows.complete(ctx, account, rec.Flow); err != nil {
-		return algorithmia.Listener{}, asInvalid(err)
+		return algorithmia.Listener{}, asInvalid("event listener", err)
 	}
 	if in.Enabled != nil && id == "" {
 		rec.Paused = !*in.Enabled
@@ -249,9 +226,9 @@ func (a listenerAPI) Put(ctx context.Context, caller auth.Caller, account, id, b
 	return a.Find(ctx, account, l.ID, base)
 }
 
-// asInvalid makes what is wrong with a flow the fault of the request. What is
-// wrong with the server stays as it is.
-func asInvalid(err error) error {
+// asInvalid makes an error the fault of the request. What is wrong with the server
+// stays as it is.
+func asInvalid(what string, err error) error {
 	var coded *runnel.Error
 	var field *runnel.FieldError
 	switch {
@@ -260,7 +237,7 @@ func asInvalid(err error) error {
 	case coded == nil && !errors.As(err, &field):
 		return err
 	}
-	return runnel.Errorf(runnel.CodeInvalid, "event listener: %v", err)
+	return runnel.Errorf(runnel.CodeInvalid, "%s: %v", what, err)
 }
 
 // newListener returns a flow that does not exist yet, with an id.
@@ -407,7 +384,7 @@ func (a listenerAPI) call(caller auth.Caller, account string, in algorithmia.Lis
 	case err != nil && in.AlgoVersion == "":
 		return "", runnel.Errorf(runnel.CodeInvalid, "event listener: %s was never published publicly, so algoVersion must say which version: a semantic version as in 0.1.0, the hash of a version, or latestPrivate", name)
 	case err != nil:
-		return "", asInvalid(err)
+		return "", asInvalid("event listener", err)
 	}
 	return ref, nil
 }

@@ -211,7 +211,9 @@ func (d *Door) answerListeners(w http.ResponseWriter, r *request, account string
 	return nil
 }
 
-func (d *Door) createListener(w http.ResponseWriter, r *request) error { return d.putListener(w, r, "") }
+func (d *Door) createListener(w http.ResponseWriter, r *request) error {
+	return d.putListener(w, r, "")
+}
 
 func (d *Door) changeListener(w http.ResponseWriter, r *request) error {
 	return d.putListener(w, r, r.value("listener"))
