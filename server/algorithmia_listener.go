@@ -61,6 +61,11 @@ type listenerAPI struct {
 
 var _ algorithmia.Listeners = listenerAPI{}
 
+// listenerAPI returns the flows as event listeners.
+func (s *Server) listenerAPI() listenerAPI {
+	return listenerAPI{applier: s.applier, vault: s.functions.vault, publicURL: s.cfg.PublicURL, addr: s.Addr()}
+}
+
 // Owner implements algorithmia.Listeners.
 func (a listenerAPI) Owner(ctx context.Context, user string) (string, error) {
 	account, err := accountOf(ctx, a.flows.catalog, user)
