@@ -222,7 +222,7 @@ func (d *Door) account(r *request, at string, organization bool) (Account, error
 	case err != nil && code != runnel.CodeNotFound:
 		return Account{}, fmt.Errorf("find the account: %w", err)
 	case err != nil && r.caller.Admin:
-		return Account{}, fault(http.StatusNotFound, numberOf(organization, numberNoUser, numberNoOrganization), err)
+		return Account{}, fault(http.StatusNotFound, numberOf(organization, numberUserUnknown, numberNoOrganization), err)
 	}
 	return Account{}, runnel.Errorf(runnel.CodeDenied, "%.80q is not this key's account", r.value(at))
 }
@@ -238,7 +238,7 @@ func numberOf(organization bool, ofUser, ofOrganization int) int {
 func accountFailed(err error, organization bool) error {
 	switch runnel.CodeOf(err) {
 	case runnel.CodeNotFound:
-		return fault(http.StatusNotFound, numberOf(organization, numberNoUser, numberNoOrganization), err)
+		return fault(http.StatusNotFound, numberOf(organization, numberUserUnknown, numberNoOrganization), err)
 	case runnel.CodeConflict:
 		return fault(http.StatusConflict, numberOf(organization, numberUserTaken, numberOrganizationTaken), err)
 	case runnel.CodeInvalid:

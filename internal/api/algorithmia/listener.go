@@ -127,8 +127,8 @@ type readOnly struct {
 	Flow          any `json:"flow"`
 }
 
-// numberNoUser is Algorithmia's number of an account that does not exist.
-const numberNoUser = 3000
+// numberUserUnknown is Algorithmia's number of an account that does not exist.
+const numberUserUnknown = 3000
 
 // maxText is the longest text of a request, in bytes.
 const maxText = 255
@@ -162,7 +162,7 @@ func (d *Door) listenersOf(r *request) (string, error) {
 	case err == nil && r.caller.Owns(account):
 		return account, nil
 	case runnel.CodeOf(err) == runnel.CodeNotFound && r.caller.Admin:
-		return "", fault(http.StatusNotFound, numberNoUser, err)
+		return "", fault(http.StatusNotFound, numberUserUnknown, err)
 	case err != nil && runnel.CodeOf(err) != runnel.CodeNotFound:
 		return "", fmt.Errorf("find the account: %w", err)
 	}
