@@ -296,6 +296,13 @@ func TestListenerFaults(t *testing.T) {
 	if status, text := theirs.call(t, "POST", "/v1/users/other/event-listeners", nil, with("sourceURI", "queue:theirs", "algoName", "fresh", "algoVersion", "live")); status != 400 || !strings.Contains(text, "no algorithm default/fresh") {
 		t.Errorf("an algorithm of others that is not published: %d %s", status, text)
 	}
+	// A function acts for who called it, and must not connect what is theirs.
+	inside := r.asToken(l.environmentOf(t, "default/fresh")["ALGORITHMIA_API_KEY"])
+	for _, method := range []string{"GET", "POST"} {
+		if status, text := inside.call(t, method, l.path, nil, with()); status != 403 || !strings.Contains(text, "function's own key") {
+			t.Errorf("%s by a function: %d %s", method, status, text)
+		}
+	}
 	// A public one is everybody's.
 	if status, text := theirs.call(t, "POST", "/v1/users/other/event-listeners", nil, with("sourceURI", "queue:theirs")); status != 200 {
 		t.Errorf("a public algorithm of others: %d %s", status, text)

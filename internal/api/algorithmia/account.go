@@ -533,7 +533,7 @@ func (d *Door) listKeys(w http.ResponseWriter, r *request, a Account, err error)
 	if err != nil {
 		return err
 	}
-	if !r.caller.Manages(a.Name) {
+	if !r.caller.Manages(a.Name) || r.caller.Function != "" {
 		return runnel.Errorf(runnel.CodeDenied, "this needs a management key of %s, or an admin key", a.Name)
 	}
 	keys, err := d.Accounts.Keys(r.Context(), a.Name)

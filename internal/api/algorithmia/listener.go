@@ -27,7 +27,8 @@ import (
 //
 // {user} is the UUID of an account, as in Algorithmia, or its name. A standard key
 // that may use queues has those of its account and of the organisations that this
-// is a member of; an admin key has all.
+// is a member of; an admin key has all. The key that a
+// function has while it runs has none.
 //
 // A list is a bare array, and a page {"marker","next_link","results"} where limit
 // or marker are given. PUT takes what POST takes. What is read only in an answer
@@ -153,6 +154,9 @@ func (d *Door) listenerRoutes() []Route {
 func (d *Door) listenersOf(r *request) (string, error) {
 	if d.Listeners == nil {
 		return "", unsupported("event listeners")
+	}
+	if r.caller.Function != "" { // it would connect what is its caller's
+		return "", runnel.Errorf(runnel.CodeDenied, "a function's own key may not use event listeners")
 	}
 	if !r.caller.Queues() {
 		return "", runnel.Errorf(runnel.CodeDenied, "this key may not use queues and event listeners")
