@@ -69,7 +69,8 @@ type Flow struct {
 	// Timeout is how long a call of this flow may take, to 12h: that of the
 	// function bounds it. 0: that of the function.
 	Timeout time.Duration `json:"timeout,omitempty"`
-	// Ack says when a message is settled. Default done.
+	// Ack says when a message is settled. Default done. With accepted that is as
+	// soon as it is in AcceptedQueue.
 	Ack AckMode `json:"ack,omitempty"`
 	// MaxSteps is how often a record may go round where the flow returns to
 	// its own queue. Default 1000.
@@ -152,6 +153,16 @@ func (f Flow) ImpliedDeadLetter() string {
 	return f.Name + "-dead"
 }
 
+// AcceptedQueue is the queue of a flow with AckWhenAccepted that holds what it
+// has accepted: it is called as the flow, with "-accepted" behind, and a FIFO
+// queue if the source is one.
+func (f Flow) AcceptedQueue() string {
+	if IsFIFO(string(f.From)) {
+		return f.Name + "-accepted" + FIFOSuffix
+	}
+	return f.Name + "-accepted"
+}
+
 // WithDefaults returns f with every default filled in, except for Order and
 // DeadLetter, which depend on the source.
 func (f Flow) WithDefaults() Flow {
@@ -182,6 +193,9 @@ func (f Flow) WithDefaults() Flow {
 	if f.WhenBusy == "" {
 		f.WhenBusy = BusyWait
 	}
+	if f.Ack == "" {
+		f.Ack = AckWhenDone
+	}
 	return f
 }
 
@@ -207,13 +221,21 @@ func (f Flow) Validate() error {
 	v.duration("retry.initial", f.Retry.Initial, 12*time.Hour)
 	v.duration("retry.max", f.Retry.Max, 12*time.Hour)
 	v.duration("requeue_delay", f.RequeueDelay, 12*time.Hour)
+	v.duration("timeout", f.Timeout, 12*time.Hour)
 	if f.Retry.Max > 0 && f.Retry.Max < f.Retry.Initial {
 		v.add("retry.max", "%s is shorter than retry.initial, %s", f.Retry.Max, f.Retry.Initial)
 	}
 	v.word("batch.as", f.Batch.As, "each", "list")
 	v.word("order", string(f.Order), string(OrderNone), string(OrderKey), string(OrderLane))
-	v.word("payload", string(f.Payload), string(PayloadJSON), string(PayloadText), string(PayloadBytes), string(PayloadSQSEvent), string(PayloadSQSMessage))
+	v.word("payload", string(f.Payload), string(PayloadJSON), string(PayloadText), string(PayloadBytes), string(PayloadSQSEvent), string(PayloadSQSMessage), string(PayloadAlgorithm))
 	v.word("when_busy", string(f.WhenBusy), string(BusyWait), string(BusyRequeue))
+	v.word("ack", string(f.Ack), string(AckWhenDone), string(AckWhenAccepted))
+	if f.Payload == PayloadAlgorithm && f.Batch.Size > 1 {
+		v.add("batch.size", "is 1 with payload: algorithmia: each message has a form of its own")
+	}
+	if f.Payload == PayloadAlgorithm && f.Batch.As == "list" {
+		v.add("batch.as", "is each with payload: algorithmia: each message has a form of its own")
+	}
 	if f.Payload == PayloadSQSEvent {
 		if f.Batch.As == "list" {
 			v.add("batch.as", "an event holds all messages of a call already: leave it out with payload: sqs-event")

@@ -6,5 +6,5 @@ import (
 
 // algorithmia returns the API of Algorithmia.
 func (s *Server) algorithmia() *algorithmia.Door {
-	return &algorithmia.Door{Auth: s.auth, Log: s.log}
+	return &algorithmia.Door{Auth: s.auth, Log: s.log, Accounts: accountAPI{s.applier}, Listeners: s.listenerAPI()}
 }

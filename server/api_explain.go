@@ -36,6 +36,11 @@ func (a flowAPI) Explain(_ context.Context, account, name string) (admin.Explana
 	for _, r := range d.Explain() {
 		out.Reasons = append(out.Reasons, admin.Reason{Code: r.Code, Count: int64(r.Count), Text: r.Text})
 	}
+	if accept := f.accepts(); accept != nil {
+		for _, r := range accept.Explain() {
+			out.Reasons = append(out.Reasons, admin.Reason{Code: r.Code, Count: int64(r.Count), Text: r.Text})
+		}
+	}
 	if text := a.breaker(f); text != "" {
 		out.Reasons = append(out.Reasons, admin.Reason{Code: "breaker", Text: text})
 	}

@@ -45,11 +45,12 @@ func (a flowAPI) describe(f *flow) admin.Flow {
 	if _, version, err := a.functions.set.Resolve(rec.Flow.Call); err == nil {
 		out.Version = version
 	}
-	if q, err := a.flows.source(rec); err == nil {
-		depth := q.Depth()
-		out.Backlog = admin.Backlog{Visible: depth.Visible, InFlight: depth.InFlight, Delayed: depth.Delayed}
-		if depth.Visible > 0 {
-			out.Backlog.Oldest = q.Oldest()
+	all, accepted, oldest := a.flows.backlogOf(rec)
+	out.Backlog = admin.Backlog{Visible: all.Visible, InFlight: all.InFlight, Delayed: all.Delayed, Oldest: oldest}
+	if rec.Flow.Ack == runnel.AckWhenAccepted {
+		out.Accepted = &admin.Accepted{Queue: rec.Flow.AcceptedQueue(), Visible: accepted.Visible, InFlight: accepted.InFlight, Delayed: accepted.Delayed}
+		if accept := f.accepts(); accept != nil {
+			out.Accepted.Total = accept.Accepted()
 		}
 	}
 	if d == nil {
@@ -88,7 +89,7 @@ func (a flowAPI) Put(ctx context.Context, caller auth.Caller, f runnel.Flow) (ad
 	if f, err = a.flows.complete(ctx, account, f); err != nil {
 		return admin.Flow{}, err
 	}
-	if _, err := a.flows.put(ctx, flowRecord{Account: account, Flow: f}); err != nil {
+	if _, err := a.flows.put(ctx, flowRecord{Account: account, Flow: f, Listener: old.Listener}); err != nil {
 		return admin.Flow{}, err
 	}
 	return a.Find(ctx, account, f.Name)

@@ -181,6 +181,9 @@ func (a *applier) check(ctx context.Context, file *spec.File, owner string) erro
 		if err == nil && version > 0 {
 			err = ownedBy("flow", f.Name, old.File, owner)
 		}
+		if err == nil {
+			err = at("ack", a.flows.acceptable(flowRecord{Account: file.Account, Flow: f}))
+		}
 		faults = append(faults, placed(file, "flows."+f.Name, err))
 		// What a function of the file will have, nobody knows before it is there:
 		// such a flow waits for its version.

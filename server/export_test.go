@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/auth"
 	"github.com/runnel-io/runnel/internal/catalog"
 	"github.com/runnel-io/runnel/internal/queue"
@@ -73,10 +74,10 @@ func (s *Server) Document(ctx context.Context, kind, name string) (string, error
 	return string(d.Value), err
 }
 
-// PutDocument replaces a document of the catalog.
+// PutDocument replaces a document of the catalog, or makes it.
 func (s *Server) PutDocument(ctx context.Context, kind, name, value string) error {
 	d, err := s.catalog.Get(ctx, kind, name)
-	if err != nil {
+	if err != nil && runnel.CodeOf(err) != runnel.CodeNotFound {
 		return err
 	}
 	_, err = s.catalog.Put(ctx, kind, name, []byte(value), d.Version)

@@ -22,6 +22,9 @@ type flowRecord struct {
 	File string `json:"file,omitempty"`
 	// Paused is remembered across restarts.
 	Paused bool `json:"paused,omitempty"`
+	// Listener is what the flow is to clients of Algorithmia, nil if it was not
+	// made by one.
+	Listener *listener `json:"listener,omitempty"`
 }
 
 func (r flowRecord) name() string { return r.Account + "/" + r.Flow.Name }
@@ -38,14 +41,16 @@ type flow struct {
 	mu       sync.Mutex // guards all below
 	rec      flowRecord // its Flow never changes, who owns it may
 	paused   bool
-	dispatch *dispatch.Flow // nil until it was opened
-	err      error          // why it does not run
+	dispatch *dispatch.Flow     // nil until it was opened
+	accept   *dispatch.Acceptor // nil until then, and with ack: done
+	err      error              // why it does not run
 	draining bool
 }
 
 // opened is a flow with what its references stood for.
 type opened struct {
 	*dispatch.Flow
+	accept *dispatch.Acceptor // its first stage; nil with ack: done
 	// remade says whether one of them stands for another queue by now: one that
 	// was deleted and made again.
 	remade func() bool
@@ -116,9 +121,9 @@ func (f *flow) once(ctx context.Context) error {
 		return err
 	}
 	f.mu.Lock()
-	f.dispatch, f.err = d.Flow, nil
+	f.dispatch, f.accept, f.err = d.Flow, d.accept, nil
 	if f.paused {
-		d.Pause()
+		d.pause()
 	}
 	f.mu.Unlock()
 	running, end := context.WithCancelCause(ctx)
@@ -136,7 +141,18 @@ func (f *flow) once(ctx context.Context) error {
 		}
 		end(errRemade)
 	})
+	if d.accept != nil {
+		looking.Go(func() {
+			if err := d.accept.Run(running); err != nil {
+				end(&sourceEnded{err})
+			}
+		})
+	}
 	err = d.Run(running)
+	var source *sourceEnded
+	if errors.As(context.Cause(running), &source) {
+		err = errors.Join(source.err, err)
+	}
 	remade := context.Cause(running) == errRemade //nolint:errorlint // it is this one or another's
 	end(nil)
 	looking.Wait()
@@ -149,6 +165,19 @@ func (f *flow) once(ctx context.Context) error {
 		return errors.New("its source ended")
 	}
 	return err
+}
+
+// sourceEnded ends a flow whose first stage has no source any more.
+type sourceEnded struct{ err error }
+
+func (e *sourceEnded) Error() string { return e.err.Error() }
+
+// pause ends the intake of both stages.
+func (o *opened) pause() {
+	if o.accept != nil {
+		o.accept.Pause()
+	}
+	o.Pause()
 }
 
 // wake lets the flow look again at what it was opened with, or could not be.
@@ -166,26 +195,32 @@ func (f *flow) record() flowRecord {
 	return f.rec
 }
 
-// own gives the flow to a spec file, or to nobody.
-func (f *flow) own(file string) {
+// own says whose the flow is by now: a spec file's, or nobody's, and what it is
+// to clients of Algorithmia.
+func (f *flow) own(rec flowRecord) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rec.File = file
+	f.rec.File, f.rec.Listener = rec.File, rec.Listener
 }
 
 // pause pauses or resumes the flow, also if it does not run at the moment.
 func (f *flow) pause(paused bool) {
 	f.mu.Lock()
 	f.paused = paused
-	d := f.dispatch
+	d, accept := f.dispatch, f.accept
 	f.mu.Unlock()
-	switch {
-	case d == nil:
-	case paused:
-		d.Pause()
-	default:
-		d.Resume()
+	if d == nil {
+		return
 	}
+	both := opened{Flow: d, accept: accept}
+	if paused {
+		both.pause()
+		return
+	}
+	if accept != nil {
+		accept.Resume()
+	}
+	d.Resume()
 }
 
 // now returns what runs, and why it does not.
@@ -203,6 +238,14 @@ func (f *flow) now() (d *dispatch.Flow, state string, err error) {
 		state = "running"
 	}
 	return f.dispatch, state, f.err
+}
+
+// accepts returns the first stage of a flow that acks what it has accepted, nil
+// for others.
+func (f *flow) accepts() *dispatch.Acceptor {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.accept
 }
 
 // open returns the flow of a record, with what its references stand for.
@@ -245,11 +288,19 @@ func (fs *flows) open(ctx context.Context, rec flowRecord) (*opened, error) {
 			return nil, fmt.Errorf("call: %w", err)
 		}
 	}
+	var accept *dispatch.Acceptor
+	if rec.Flow.Ack == runnel.AckWhenAccepted {
+		var q *queue.Queue
+		if accept, q, err = fs.acceptor(ctx, rec, cfg.Flow, cfg.Source); err != nil {
+			return nil, at("ack", err)
+		}
+		cfg.Source = q.Source()
+	}
 	d, err := dispatch.New(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return &opened{d, remade}, nil
+	return &opened{d, accept, remade}, nil
 }
 
 // useRefs makes the queues of a flow that are missing and have a template. What

@@ -72,6 +72,10 @@ func (fs *flows) run(ctx context.Context) error {
 		fs.changing.Unlock()
 		return err
 	}
+	if err := fs.letGoOfAll(context.WithoutCancel(ctx), records); err != nil {
+		fs.changing.Unlock()
+		return err
+	}
 	fs.mu.Lock()
 	fs.start = start
 	fs.mu.Unlock()
@@ -236,13 +240,16 @@ func (fs *flows) put(ctx context.Context, rec flowRecord) (action string, err er
 	}
 	if action == unchanged {
 		if f, err := fs.flow(rec.Account, rec.Flow.Name); err == nil {
-			f.own(rec.File)
+			f.own(rec)
 		}
 		return action, nil
 	}
 	fs.halt(rec.name())
+	if version > 0 && (rec.Flow.Ack != runnel.AckWhenAccepted || acceptedName(old) != acceptedName(rec)) {
+		err = fs.letGo(ctx, old)
+	}
 	fs.launch(rec)
-	return action, nil
+	return action, err
 }
 
 // What a change did.
@@ -285,7 +292,7 @@ func (fs *flows) store(ctx context.Context, rec flowRecord, version uint64) erro
 func (fs *flows) remove(ctx context.Context, name string) error {
 	fs.changing.Lock()
 	defer fs.changing.Unlock()
-	_, version, err := fs.stored(ctx, name)
+	rec, version, err := fs.stored(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -297,7 +304,7 @@ func (fs *flows) remove(ctx context.Context, name string) error {
 		return err
 	}
 	fs.halt(name)
-	return nil
+	return fs.letGo(ctx, rec)
 }
 
 // pause pauses or resumes a flow, and remembers it.
@@ -327,7 +334,7 @@ func usersOf(name queue.Name, flows []flowRecord) []string {
 	ref := runnel.Ref("queue:" + name.Queue)
 	var out []string
 	for _, rec := range flows {
-		if f := rec.Flow; rec.Account == name.Account && (f.From == ref || f.DeadLetter == ref || slices.Contains(f.To, ref)) {
+		if f := rec.Flow; rec.Account == name.Account && (f.From == ref || f.DeadLetter == ref || slices.Contains(f.To, ref) || f.Ack == runnel.AckWhenAccepted && acceptedName(rec) == name) {
 			out = append(out, f.Name)
 		}
 	}
@@ -362,7 +369,7 @@ func (fs *flows) complete(ctx context.Context, account string, f runnel.Flow) (r
 	}
 	f.Call = withOwner(account, f.Call)
 	rec := flowRecord{Account: account, Flow: f}
-	faults := []error{at("filter", dispatch.CheckFilter(f.Filter)), at("call", fs.callable(f.Call))}
+	faults := []error{at("filter", dispatch.CheckFilter(f.Filter)), at("call", fs.callable(f.Call)), at("ack", fs.acceptable(rec))}
 	source, err := openRef(f.From, fs.queueOf(ctx, account))
 	faults = append(faults, at("from", err))
 	for i, to := range f.To {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/catalog"
@@ -108,6 +109,9 @@ func sameOwner(a, b string) bool { return a == b || filepath.IsAbs(a) && filepat
 func ownedBy(kind, name, file, by string) error {
 	if file == "" || sameOwner(file, by) {
 		return nil
+	}
+	if flow, ok := strings.CutPrefix(file, ownerFlow); ok {
+		return runnel.Errorf(runnel.CodeConflict, "the %s %s holds what the flow %s has accepted, and goes with it", kind, name, flow)
 	}
 	return runnel.Errorf(runnel.CodeConflict, "the %s %s is declared in %s: change it there", kind, name, file)
 }

@@ -43,6 +43,7 @@ It fails if a message was lost, or is still there.`,
 	}
 	cmd.Flags().IntVar(&messages, "messages", 1000, "how many messages to send")
 	cmd.Flags().BoolVar(&exit, "exit", false, "stop after the summary")
+	cmd.AddCommand(newDemoSQSFileCommand())
 	return cmd
 }
 
@@ -57,11 +58,16 @@ func demo(ctx context.Context, messages int, exit bool, out, errOut io.Writer) (
 	if err != nil {
 		return err
 	}
-	s, err := server.New(server.Config{
+	return serveDemo(ctx, server.Config{
 		Dir: filepath.Join(dir, "data"), Dev: true, Addr: "127.0.0.1:0", Version: thisBuild().version,
 		SpecFile: files.spec, Watch: true, Handlers: demoHandlers(files),
 		Log: slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelError})),
-	})
+	}, func(ctx context.Context, s *server.Server) error { return showDemo(ctx, s, files, messages, exit, out) })
+}
+
+// serveDemo runs a server for as long as show shows it.
+func serveDemo(ctx context.Context, cfg server.Config, show func(context.Context, *server.Server) error) error {
+	s, err := server.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -73,7 +79,7 @@ func demo(ctx context.Context, messages int, exit bool, out, errOut io.Writer) (
 	// The demonstration ends when its server does.
 	working, cancel := context.WithCancelCause(serving)
 	finished := make(chan error, 1)
-	go func() { finished <- showDemo(working, s, files, messages, exit, out) }()
+	go func() { finished <- show(working, s) }()
 	select {
 	case err = <-finished:
 		cancel(nil)

@@ -196,6 +196,9 @@ func describeFlow(raw json.RawMessage) (*sheet, error) {
 		}
 		s.line("backlog", fmt.Sprintf("%d visible, %d in flight, %d delayed%s", b.Visible, b.InFlight, b.Delayed, oldest))
 	}
+	if q := f.Accepted; q != nil {
+		s.line("accepted", fmt.Sprintf("%d so far; in %s, its own queue: %d visible, %d in flight, %d delayed", q.Total, q.Queue, q.Visible, q.InFlight, q.Delayed))
+	}
 	st := f.Stats
 	s.line("now", fmt.Sprintf("%d in calls, %d parked, %d calls wait for a worker", st.InFlight, st.Parked, st.Waiting))
 	s.line("so far", fmt.Sprintf("%d received, %d calls, %d handled, %d published, %d filtered", st.Received, st.Calls, st.Handled, st.Published, st.Filtered))

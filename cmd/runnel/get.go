@@ -13,6 +13,7 @@ import (
 
 func newGetCommand() *cobra.Command {
 	var output *string
+	var everybody bool
 	cmd := &cobra.Command{
 		Use:   "get functions|flows|queues|dead-letters",
 		Short: "List functions, flows, queues or dead-letter queues",
@@ -21,18 +22,27 @@ name. A dead-letter queue is one that a flow or another queue gives messages up
 to.
 
 Counts are since the server was started; what waits or is in flight is of this
-moment. With -o json each is a line of JSON, with all its settings.`,
+moment. With -o json each is a line of JSON, with all its settings.
+
+get flows --all lists those of all accounts, as the event listeners that they are to
+Algorithmia's clients; this needs an admin key.`,
 		Example: `  runnel get functions
   runnel get flows -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			k, err := kindOf(args[0], functionKind, flowKind, queueKind, deadLetterKind)
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case everybody && k != flowKind:
+				return &usageError{"--all is for flows"}
+			case everybody:
+				return getListeners(cmd, *output)
 			}
 			return get(cmd, k, *output)
 		},
 	}
+	cmd.Flags().BoolVar(&everybody, "all", false, "the flows of all accounts")
 	addClientFlags(cmd)
 	output = addOutputFlag(cmd, "table or json")
 	return cmd
@@ -75,6 +85,38 @@ func get(cmd *cobra.Command, k kind, output string) error {
 		return writeDeadLetterQueues(cmd.OutOrStdout(), all)
 	}
 	return writeQueues(cmd.OutOrStdout(), all)
+}
+
+// getListeners prints the flows of all accounts.
+func getListeners(cmd *cobra.Command, output string) error {
+	lines, err := asJSON(output, "table")
+	if err != nil {
+		return err
+	}
+	c, err := newClient(cmd)
+	if err != nil {
+		return err
+	}
+	var raw []json.RawMessage
+	if err := c.do(cmd.Context(), "GET", "/v1/admin/event-listeners", nil, &raw); err != nil {
+		return err
+	}
+	if lines {
+		return writeLines(cmd.OutOrStdout(), raw)
+	}
+	all, err := decodeAll[struct {
+		ListenerOwner, Flow, SourceType, SourceURI, AlgoOwner, AlgoName, AlgoVersion, AckMode string
+		Enabled                                                                               bool
+	}](raw)
+	if err != nil {
+		return err
+	}
+	var t table
+	t.row("account", "flow", "type", "source", "algorithm", "version", "ack", "enabled")
+	for _, l := range all {
+		t.row(l.ListenerOwner, l.Flow, l.SourceType, l.SourceURI, l.AlgoOwner+"/"+l.AlgoName, l.AlgoVersion, l.AckMode, strconv.FormatBool(l.Enabled))
+	}
+	return t.write(cmd.OutOrStdout())
 }
 
 func writeFunctions(out io.Writer, raw []json.RawMessage) error {

@@ -23,13 +23,16 @@ import (
 // while. At the end every message whose send was acknowledged has its result
 // in the last queue, once for each time that its client sent it, and none is a
 // dead letter: the ack of a message and its result are one commit.
-func TestKillFlow(t *testing.T) {
+func TestKillFlow(t *testing.T) { killFlow(t, "done", 20, 20_000) }
+
+// TestKillFlowAccepted does the same where the ack of a message and its place in
+// the flow's own queue are one commit.
+func TestKillFlowAccepted(t *testing.T) { killFlow(t, "accepted", 6, 5_000) }
+
+func killFlow(t *testing.T, ack string, kills, messages int) {
+	t.Helper()
 	needPython(t)
-	const (
-		kills    = 20
-		messages = 20_000
-		share    = messages / (kills + 1)
-	)
+	share := messages / (kills + 1)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "double", "main.py"), "def handler(event):\n    return {'n': event['n'], 'twice': 2 * event['n']}\n")
 	write(t, filepath.Join(dir, "runnel.yaml"), `
@@ -45,7 +48,7 @@ flows:
     to: [queue:out]
     batch: {size: 10}
     retry: {initial: 50ms, max: 1s}
-`)
+    ack: `+ack+"\n")
 	k := &flowKill{t: t, dir: dir, sends: make([]int, messages), acked: make([]bool, messages)}
 	var slowest time.Duration
 	for round := range kills {
@@ -58,7 +61,10 @@ flows:
 	s := k.start()
 	slowest = max(slowest, s.ready)
 	k.send(s, 0, messages, 0)
-	k.drained(s)
+	k.drained(s, "in")
+	if ack == "accepted" {
+		k.drained(s, "double-accepted")
+	}
 	results := k.results(s)
 	again, doubled, lost := 0, 0, 0
 	for n := range messages {
@@ -217,7 +223,7 @@ func workersOf(pid int) (pids []string) {
 
 // drained waits until nothing is in the first queue. Workers are killed
 // meanwhile, but not so often that none gets to work.
-func (k *flowKill) drained(s *killed) {
+func (k *flowKill) drained(s *killed, queue string) {
 	ctx, cancel := context.WithCancel(k.t.Context())
 	killing := make(chan struct{})
 	go func() {
@@ -229,12 +235,12 @@ func (k *flowKill) drained(s *killed) {
 		<-killing
 	}()
 	deadline := time.Now().Add(time.Minute)
-	for k.depth(s, "in") > 0 {
+	for k.depth(s, queue) > 0 {
 		if time.Now().After(deadline) {
 			var why, flow json.RawMessage
 			_ = s.client.do(k.t.Context(), http.MethodGet, "/api/v1/flows/double/explain", nil, &why)
 			_ = s.client.do(k.t.Context(), http.MethodGet, "/api/v1/flows/double", nil, &flow)
-			k.t.Fatalf("%d messages do not move: %s\n%s", k.depth(s, "in"), why, flow)
+			k.t.Fatalf("%d messages do not move: %s\n%s", k.depth(s, queue), why, flow)
 		}
 		<-time.After(50 * time.Millisecond)
 	}

@@ -244,6 +244,13 @@ type flowInfo struct {
 		Delayed  int64     `json:"delayed"`
 		Oldest   time.Time `json:"oldest"`
 	} `json:"backlog"`
+	Accepted *struct {
+		Queue    string `json:"queue"`
+		Total    uint64 `json:"total"`
+		Visible  int64  `json:"visible"`
+		InFlight int64  `json:"in_flight"`
+		Delayed  int64  `json:"delayed"`
+	} `json:"accepted"`
 	Features []string `json:"features"`
 	Stats    struct {
 		Received     uint64 `json:"received"`

@@ -53,7 +53,9 @@ runnel dev -f runnel.yaml and, in another terminal, runnel send.`,
 func prepare(cmd *cobra.Command) {
 	if cmd.HasSubCommands() {
 		// Without Run, cobra shows the help for whatever stands there.
-		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		if cmd.RunE == nil {
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil

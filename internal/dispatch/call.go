@@ -52,7 +52,7 @@ func (f *Flow) run(ctx context.Context, c *call, started time.Time) {
 // messages come again.
 func (f *Flow) acquire(ctx context.Context, c *call) (place runnel.Place[runnel.Handler], after time.Duration, err error) {
 	if f.capacity == nil {
-		return runnel.Place[runnel.Handler]{Call: f.cfg.Handler, Timeout: f.timeout, Release: func() {}}, 0, nil
+		return runnel.Place[runnel.Handler]{Call: f.cfg.Handler, Timeout: shorter(f.timeout, f.flow.Timeout), Release: func() {}}, 0, nil
 	}
 	f.mu.Lock()
 	if f.draining {
@@ -77,6 +77,7 @@ func (f *Flow) acquire(ctx context.Context, c *call) (place runnel.Place[runnel.
 		return place, 0, context.Cause(ctx)
 	case err == nil:
 		f.outOfTrouble("function")
+		place.Timeout = shorter(place.Timeout, f.flow.Timeout)
 		return place, 0, nil
 	case ctx.Err() != nil: // lease lost, or stopping
 		return place, 0, err
@@ -94,6 +95,14 @@ func (f *Flow) acquire(ctx context.Context, c *call) (place runnel.Place[runnel.
 	f.gaveBack(noPlaceDelay, false, firstLine(err.Error()))
 	f.rest(noPlaceDelay)
 	return place, noPlaceDelay, err
+}
+
+// shorter returns the shorter of two timeouts, of which 0 is none.
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // rest lets the intake receive nothing for a while.

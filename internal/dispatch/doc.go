@@ -14,6 +14,9 @@
 //	publish.go  results and dead letters to their sinks
 //	settle.go   the one commit, or the settlement after the confirmations
 //
+// accept.go is the stage before all of them of a flow that settles what it has
+// accepted: its line then begins at a queue of its own.
+//
 // flow.go starts and stops the line; slots.go is the limit that flows share;
 // stats.go counts, explain.go says why nothing moves.
 //

@@ -10,7 +10,7 @@ import (
 // Reason is one thing that keeps a flow, or some of its messages, from moving.
 type Reason struct {
 	// Code is one of no_slot, session_limit, order, back_off, paused, draining,
-	// busy, settling, source, function, sink, settle, empty.
+	// busy, settling, accepted, source, function, sink, settle, empty.
 	Code string
 	// Count is how many messages, keys or calls it holds up; 0 if that is not
 	// known.

@@ -140,7 +140,10 @@ func (c *call) Handle(ctx context.Context, in []runnel.Message) ([]runnel.Result
 	if len(items) == 0 {
 		return results, nil
 	}
-	answers, err := c.invoke(ctx, of.Invocation, c.cfg.List, items)
+	if c.cfg.Payload == runnel.PayloadAlgorithm {
+		return c.each(ctx, of.Invocation, in, items, results)
+	}
+	answers, err := c.invoke(ctx, of.Invocation, c.format, c.cfg.List, items)
 	if err != nil {
 		return nil, err
 	}
@@ -148,11 +151,26 @@ func (c *call) Handle(ctx context.Context, in []runnel.Message) ([]runnel.Result
 	return results, nil
 }
 
+// each calls with messages of which each has a form of its own. Flows call with
+// one, so that a deadline is of one call.
+func (c *call) each(ctx context.Context, id string, in []runnel.Message, items []runnel.Item, results []runnel.Result) ([]runnel.Result, error) {
+	all := make([]runnel.Answer, 0, len(items))
+	for i := range items {
+		answers, err := c.invoke(ctx, id, formOf(items[i].Payload), false, items[i:i+1])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, answers...)
+	}
+	c.publish(in, all, results)
+	return results, nil
+}
+
 // invoke makes the call. That there are as many answers as items is the
 // Invoker's promise, and everything after relies on it.
-func (c *call) invoke(ctx context.Context, id string, list bool, items []runnel.Item) ([]runnel.Answer, error) {
+func (c *call) invoke(ctx context.Context, id string, format runnel.Format, list bool, items []runnel.Item) ([]runnel.Answer, error) {
 	answers, err := c.invoker.Invoke(ctx, &runnel.Invocation{
-		ID: id, Flow: c.cfg.Flow, Format: c.format, List: list, Items: items,
+		ID: id, Flow: c.cfg.Flow, Format: format, List: list, Items: items,
 	})
 	if err != nil {
 		return nil, err

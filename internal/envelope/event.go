@@ -37,7 +37,7 @@ func (c *call) event(ctx context.Context, of runnel.Call, in []runnel.Message) (
 	}
 	event = append(event, "]}"...)
 	m := &in[first]
-	answers, err := c.invoke(ctx, of.Invocation, false, []runnel.Item{{
+	answers, err := c.invoke(ctx, of.Invocation, c.format, false, []runnel.Item{{
 		Payload: event, Message: m.ID, Attempt: attempt(&of, first), Key: m.Key, Trace: m.Trace,
 	}})
 	if err != nil {

@@ -21,9 +21,22 @@ func (c *call) payload(of *runnel.Call, i int, m *runnel.Message) ([]byte, error
 			return nil, err
 		}
 		return c.appendMessage(make([]byte, 0, recordBytes(m)), of, i, m), nil
+	case runnel.PayloadAlgorithm:
+		return m.Body, nil
 	default:
 		return m.Body, validJSON(m.Body)
 	}
+}
+
+// formOf is how Algorithmia's clients would have sent a body.
+func formOf(body []byte) runnel.Format {
+	switch {
+	case !utf8.Valid(body):
+		return runnel.FormatBytes
+	case json.Valid(body):
+		return runnel.FormatJSON
+	}
+	return runnel.FormatText
 }
 
 func failure(kind, format string, args ...any) error {

@@ -87,7 +87,7 @@ func TestCalls(t *testing.T) {
 		{"delete a function", "DELETE", "functions/default/new", "", adminKey, 204, ``},
 		{"function that was deleted", "GET", "functions/default/new", "", adminKey, 404, `"code":"not_found"`},
 
-		{"flows", "GET", "flows", "", standardKey, 200, `{"flows":[{"name":"resize-images","from":"queue:images","call":"resize","concurrency":8,"parked":32,"batch":{"size":1,"as":"each"},"payload":"json","retry":{"max_attempts":5,"initial":"1s","max":"5m0s"},"when_busy":"wait","requeue_delay":"30s","max_steps":1000,"owner_file":"","state":"running",`},
+		{"flows", "GET", "flows", "", standardKey, 200, `{"flows":[{"name":"resize-images","from":"queue:images","call":"resize","concurrency":8,"parked":32,"batch":{"size":1,"as":"each"},"payload":"json","retry":{"max_attempts":5,"initial":"1s","max":"5m0s"},"when_busy":"wait","requeue_delay":"30s","ack":"done","max_steps":1000,"owner_file":"","state":"running",`},
 		{"flows of another", "GET", "flows", "", otherKey, 200, `{"flows":[]}`},
 		{"flow", "GET", "flows/resize-images", "", standardKey, 200, `"features":[],"stats":{"received":3,"calls":0,"handled":0,"published":0,"filtered":0,"retried":0,"released":0,"dead_lettered":0,"lease_lost":0,"in_flight":0,"parked":0,"waiting":0,"stage_seconds":{"wait":0,"run":0,"publish":0}}`},
 		{"no flow", "GET", "flows/nothing", "", standardKey, 404, `"message":"there is no flow default/nothing"`},

@@ -19,13 +19,15 @@ type FlowDefinition struct {
 	Parked                  int         `json:"parked,omitempty" doc:"The most messages that wait inside for a call. Default: 4 x concurrency x batch size."`
 	Batch                   FlowBatch   `json:"batch,omitzero"`
 	Order                   string      `json:"order,omitempty" doc:"Which messages never overtake each other: none, key or lane. Default: as the source does." `
-	Payload                 string      `json:"payload,omitempty" doc:"How the function sees a message: json, text, bytes, sqs-event or sqs-message. Default json."`
+	Payload                 string      `json:"payload,omitempty" doc:"How the function sees a message: json, text, bytes, sqs-event, sqs-message or algorithmia. Default json."`
 	ReportBatchItemFailures bool        `json:"report_batch_item_failures,omitempty" doc:"Read batchItemFailures in the answer to an event."`
 	Filter                  string      `json:"filter,omitempty" doc:"An expression; a message for which it is false is settled without a call."`
 	Retry                   FlowRetries `json:"retry,omitzero"`
 	DeadLetter              string      `json:"dead_letter,omitempty" doc:"Where a message goes that was given up, as in queue:images-dead."`
 	WhenBusy                string      `json:"when_busy,omitempty" doc:"What becomes of a message for which there is no worker: wait or requeue. Default wait."`
 	RequeueDelay            Duration    `json:"requeue_delay,omitempty" doc:"When it is tried again with requeue. Default 5m, at most 12h."`
+	Timeout                 Duration    `json:"timeout,omitempty" doc:"How long a call of the flow may take, to 12h; that of the function bounds it. Default: that of the function."`
+	Ack                     string      `json:"ack,omitempty" doc:"When a message is settled: done, when the function has ended and what it returned is confirmed, or accepted, when it is durable in a queue of the flow's own. Default done."`
 	MaxSteps                int         `json:"max_steps,omitempty" doc:"How often a record may go round where the flow returns to its own queue. Default 1000."`
 }
 
@@ -51,7 +53,8 @@ func NewFlowDefinition(f runnel.Flow) FlowDefinition {
 		Batch: FlowBatch{Size: f.Batch.Size, Window: Duration(f.Batch.Window), As: f.Batch.As},
 		Order: string(f.Order), Payload: string(f.Payload), ReportBatchItemFailures: f.ReportBatchItemFailures, Filter: f.Filter,
 		Retry:      FlowRetries{MaxAttempts: f.Retry.MaxAttempts, Initial: Duration(f.Retry.Initial), Max: Duration(f.Retry.Max)},
-		DeadLetter: string(f.DeadLetter), WhenBusy: string(f.WhenBusy), RequeueDelay: Duration(f.RequeueDelay), MaxSteps: f.MaxSteps,
+		DeadLetter: string(f.DeadLetter), WhenBusy: string(f.WhenBusy), RequeueDelay: Duration(f.RequeueDelay),
+		Timeout: Duration(f.Timeout), Ack: string(f.Ack), MaxSteps: f.MaxSteps,
 	}
 }
 
@@ -63,7 +66,8 @@ func (d FlowDefinition) Flow() runnel.Flow {
 		Batch: runnel.Batch{Size: d.Batch.Size, Window: time.Duration(d.Batch.Window), As: d.Batch.As},
 		Order: runnel.Order(d.Order), Payload: runnel.Payload(d.Payload), ReportBatchItemFailures: d.ReportBatchItemFailures, Filter: d.Filter,
 		Retry:      runnel.RetryPolicy{MaxAttempts: d.Retry.MaxAttempts, Initial: time.Duration(d.Retry.Initial), Max: time.Duration(d.Retry.Max)},
-		DeadLetter: runnel.Ref(d.DeadLetter), WhenBusy: runnel.WhenBusy(d.WhenBusy), RequeueDelay: time.Duration(d.RequeueDelay), MaxSteps: d.MaxSteps,
+		DeadLetter: runnel.Ref(d.DeadLetter), WhenBusy: runnel.WhenBusy(d.WhenBusy), RequeueDelay: time.Duration(d.RequeueDelay),
+		Timeout: time.Duration(d.Timeout), Ack: runnel.AckMode(d.Ack), MaxSteps: d.MaxSteps,
 	}
 }
 

@@ -39,7 +39,8 @@ type Flow struct {
 	State     string    `json:"state" enum:"running,breaker,paused,draining,failed" doc:"breaker: it runs, and no worker of its function starts; that is tried again, later each time."`
 	Error     string    `json:"error" doc:"Why the flow failed, or no worker starts. Empty: neither."`
 	Version   string    `json:"version" doc:"The version of the function that answers now. Empty for functions without one."`
-	Backlog   Backlog   `json:"backlog"`
+	Backlog   Backlog   `json:"backlog" doc:"What waits in the source and, with ack: accepted, in the flow's own queue."`
+	Accepted  *Accepted `json:"accepted,omitempty" doc:"Of a flow with ack: accepted: the queue of its own."`
 	Features  []string  `json:"features" doc:"What the flow has of its source and sinks, in words." example:"leases,one commit"`
 	Stats     FlowStats `json:"stats"`
 }
@@ -50,6 +51,15 @@ type Backlog struct {
 	InFlight int64     `json:"in_flight"`
 	Delayed  int64     `json:"delayed"`
 	Oldest   time.Time `json:"oldest,omitzero" doc:"When the oldest message was sent, where the source says."`
+}
+
+// Accepted is the queue of a flow's own, and what it holds.
+type Accepted struct {
+	Queue    string `json:"queue" example:"resize-images-accepted"`
+	Total    uint64 `json:"total" doc:"How many messages were accepted since the flow started."`
+	Visible  int64  `json:"visible"`
+	InFlight int64  `json:"in_flight"`
+	Delayed  int64  `json:"delayed"`
 }
 
 // FlowStats count messages since the flow started; in_flight, parked and
@@ -88,7 +98,7 @@ type Explanation struct {
 
 // Reason is one thing that messages of a flow wait for.
 type Reason struct {
-	Code  string `json:"code" enum:"no_slot,session_limit,order,back_off,paused,draining,breaker,busy,settling,source,function,sink,settle,empty"`
+	Code  string `json:"code" enum:"no_slot,session_limit,order,back_off,paused,draining,breaker,busy,settling,accepted,source,function,sink,settle,empty"`
 	Count int64  `json:"count" doc:"How many messages it holds up."`
 	Text  string `json:"text"`
 }
