@@ -304,6 +304,10 @@ func (r functionRecords) Delete(ctx context.Context, name string) error {
 	if err := r.vault.removeAll(ctx, name); err != nil {
 		return err
 	}
+	// As an algorithm it goes too; its source is of nobody then.
+	if err := deleteDocument(ctx, r.catalog, kindAlgorithm, name); err != nil {
+		return err
+	}
 	return deleteDocument(ctx, r.catalog, kindFunction, name)
 }
 

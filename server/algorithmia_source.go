@@ -1,0 +1,179 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/api/algorithmia"
+	"github.com/runnel-io/runnel/internal/function"
+)
+
+// code returns the files of the newest build of an algorithm that has no
+// working source, nil where there is neither.
+func (a algorithmAPI) code(k *known) (fs.FS, error) {
+	if !k.built() {
+		return nil, nil //nolint:nilnil // nothing
+	}
+	code, _, err := a.functions.set.Code(k.name, k.newest().Hash)
+	return code, err
+}
+
+// SourceFiles implements algorithmia.Sources. What was deployed by other means
+// has the files of its newest build.
+func (a algorithmAPI) SourceFiles(ctx context.Context, name string) ([]algorithmia.SourceFile, error) {
+	k, err := a.must(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	var files []workingFile
+	if a.working.has(name) {
+		files, err = a.working.list(name)
+	} else {
+		code, failed := a.code(&k)
+		if err = failed; err == nil && code != nil {
+			files, err = listFiles(code)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([]algorithmia.SourceFile, len(files))
+	for i, f := range files {
+		out[i] = sourceFile(f)
+	}
+	return out, nil
+}
+
+func sourceFile(f workingFile) algorithmia.SourceFile {
+	return algorithmia.SourceFile{Name: f.name, Size: f.size, Modified: algorithmia.Time{Time: f.modified}}
+}
+
+// ReadSource implements algorithmia.Sources.
+func (a algorithmAPI) ReadSource(ctx context.Context, name, path string) ([]byte, error) {
+	k, err := a.must(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if a.working.has(name) {
+		return a.working.read(name, path)
+	}
+	if err := workingPath(path); err != nil {
+		return nil, err
+	}
+	code, err := a.code(&k)
+	if err != nil {
+		return nil, err
+	}
+	if code == nil {
+		return nil, noFile(path)
+	}
+	return readFile(code, path)
+}
+
+// edit prepares an algorithm for a change of its source; done ends it. What was
+// deployed by other means gets a document, and with keep the files of its newest
+// build, unless a file declares it.
+func (a algorithmAPI) edit(ctx context.Context, name string, keep bool) (done func(), err error) {
+	k, err := a.must(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	nothing := func() {}
+	if k.version > 0 && a.working.has(name) {
+		return nothing, nil
+	}
+	if err := a.owners.check(ctx, "function", name, ""); err != nil {
+		return nil, err
+	}
+	if done, err = a.algorithms.take(ctx, name); err != nil {
+		return nil, err
+	}
+	if k, err = a.must(ctx, name); err == nil && k.version == 0 {
+		v := k.newest()
+		if v.Runtime == runnel.RuntimeHTTP {
+			err = runnel.Errorf(runnel.CodeConflict, "%s is an endpoint elsewhere: its code is not here", name)
+		} else {
+			k.Runtime, k.Handler, k.Transport = v.Runtime, v.Handler, v.Transport
+			k.Isolated = k.info.Definition.Network == runnel.NetworkIsolated
+			err = a.store(ctx, &k)
+		}
+	}
+	if err == nil && keep && !a.working.has(name) {
+		err = a.seed(ctx, &k)
+	}
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
+}
+
+// seed makes the newest build the working source.
+func (a algorithmAPI) seed(ctx context.Context, k *known) error {
+	code, err := a.code(k)
+	if err != nil || code == nil {
+		return err
+	}
+	return a.working.replace(ctx, k.name, func(_ context.Context, dir string) error {
+		if err := os.CopyFS(dir, code); err != nil {
+			return fmt.Errorf("copy the newest build: %w", err)
+		}
+		return nil
+	})
+}
+
+// WriteSource implements algorithmia.Sources.
+func (a algorithmAPI) WriteSource(ctx context.Context, name, path string, body io.Reader) (algorithmia.SourceFile, bool, error) {
+	none := algorithmia.SourceFile{}
+	if err := workingPath(path); err != nil {
+		return none, false, err
+	}
+	done, err := a.edit(ctx, name, true)
+	if err != nil {
+		return none, false, err
+	}
+	defer done()
+	f, made, err := a.working.write(name, path, body)
+	if err != nil {
+		return none, false, err
+	}
+	return sourceFile(f), made, nil
+}
+
+// RemoveSource implements algorithmia.Sources.
+func (a algorithmAPI) RemoveSource(ctx context.Context, name, path string) error {
+	done, err := a.edit(ctx, name, true)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return a.working.remove(name, path)
+}
+
+// ReplaceSource implements algorithmia.Sources.
+func (a algorithmAPI) ReplaceSource(ctx context.Context, name string, archive io.Reader) ([]algorithmia.SourceFile, error) {
+	f, err := os.CreateTemp(a.tmp, "upload-")
+	if err != nil {
+		return nil, fmt.Errorf("keep the upload: %w", err)
+	}
+	defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }()
+	n, err := copyUpload(f, archive, algorithmia.MaxSourceArchive)
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.edit(ctx, name, false)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	err = a.working.replace(ctx, name, func(ctx context.Context, dir string) error { return function.Unpack(ctx, dir, f, n) })
+	if err != nil {
+		return nil, err
+	}
+	return a.SourceFiles(ctx, name)
+}
