@@ -211,6 +211,9 @@ func (d *Door) algorithmRoutes() []Route {
 	add := func(method, rest string, serve func(w http.ResponseWriter, r *request) error, change func(r *Route)) {
 		for _, at := range []string{"/v1/algorithms/{owner}/{name}", "/v1/algorithms/{owner}"} {
 			r := Route{Method: method, Pattern: at + rest, serve: serve}
+			if word := strings.TrimPrefix(rest, "/"); at == "/v1/algorithms/{owner}" && method == http.MethodGet && slices.Contains(below, word) {
+				r.serve = d.orNamed(word, serve)
+			}
 			if change != nil {
 				change(&r)
 			}
@@ -231,6 +234,18 @@ func (d *Door) algorithmRoutes() []Route {
 		}
 	}
 	return routes
+}
+
+// orNamed serves UUID/word, and OWNER/word as the algorithm that is called so: a
+// function that was deployed by other means may be.
+func (d *Door) orNamed(word string, serve func(w http.ResponseWriter, r *request) error) func(w http.ResponseWriter, r *request) error {
+	return func(w http.ResponseWriter, r *request) error {
+		if isUUID(r.value("owner")) {
+			return serve(w, r)
+		}
+		r.path["name"] = word
+		return d.findAlgorithm(w, r)
+	}
 }
 
 // access is what a caller wants of an algorithm.
