@@ -75,42 +75,43 @@ func (a algorithmAPI) ReadSource(ctx context.Context, name, path string) ([]byte
 	return readFile(code, path)
 }
 
-// edit prepares an algorithm for a change of its source; done ends it. What was
-// deployed by other means gets a document, and with keep the files of its newest
-// build, unless a file declares it.
-func (a algorithmAPI) edit(ctx context.Context, name string, keep bool) (done func(), err error) {
+// edit prepares an algorithm for a change of its source. What was deployed by
+// other means gets a document, and with keep the files of its newest build,
+// unless a file declares it.
+func (a algorithmAPI) edit(ctx context.Context, name string, keep bool) error {
 	k, err := a.must(ctx, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	nothing := func() {}
 	if k.version > 0 && a.working.has(name) {
-		return nothing, nil
+		return nil
 	}
 	if err := a.owners.check(ctx, "function", name, ""); err != nil {
-		return nil, err
+		return err
 	}
-	if done, err = a.algorithms.take(ctx, name); err != nil {
-		return nil, err
+	done, err := a.algorithms.take(ctx, name)
+	if err != nil {
+		return err
 	}
-	if k, err = a.must(ctx, name); err == nil && k.version == 0 {
+	defer done()
+	if k, err = a.must(ctx, name); err != nil {
+		return err
+	}
+	if k.version == 0 || k.Runtime == "" {
 		v := k.newest()
 		if v.Runtime == runnel.RuntimeHTTP {
-			err = runnel.Errorf(runnel.CodeConflict, "%s is an endpoint elsewhere: its code is not here", name)
-		} else {
-			k.Runtime, k.Handler, k.Transport = v.Runtime, v.Handler, v.Transport
-			k.Isolated = k.info.Definition.Network == runnel.NetworkIsolated
-			err = a.store(ctx, &k)
+			return runnel.Errorf(runnel.CodeConflict, "%s is an endpoint elsewhere: its code is not here", name)
+		}
+		k.Runtime, k.Handler, k.Transport = v.Runtime, v.Handler, v.Transport
+		k.Isolated = k.info.Definition.Network == runnel.NetworkIsolated
+		if err := a.store(ctx, &k); err != nil {
+			return err
 		}
 	}
-	if err == nil && keep && !a.working.has(name) {
-		err = a.seed(ctx, &k)
+	if keep && !a.working.has(name) {
+		return a.seed(ctx, &k)
 	}
-	if err != nil {
-		done()
-		return nil, err
-	}
-	return done, nil
+	return nil
 }
 
 // seed makes the newest build the working source.
@@ -133,11 +134,9 @@ func (a algorithmAPI) WriteSource(ctx context.Context, name, path string, body i
 	if err := workingPath(path); err != nil {
 		return none, false, err
 	}
-	done, err := a.edit(ctx, name, true)
-	if err != nil {
+	if err := a.edit(ctx, name, true); err != nil {
 		return none, false, err
 	}
-	defer done()
 	f, made, err := a.working.write(name, path, body)
 	if err != nil {
 		return none, false, err
@@ -147,11 +146,9 @@ func (a algorithmAPI) WriteSource(ctx context.Context, name, path string, body i
 
 // RemoveSource implements algorithmia.Sources.
 func (a algorithmAPI) RemoveSource(ctx context.Context, name, path string) error {
-	done, err := a.edit(ctx, name, true)
-	if err != nil {
+	if err := a.edit(ctx, name, true); err != nil {
 		return err
 	}
-	defer done()
 	return a.working.remove(name, path)
 }
 
@@ -166,11 +163,9 @@ func (a algorithmAPI) ReplaceSource(ctx context.Context, name string, archive io
 	if err != nil {
 		return nil, err
 	}
-	done, err := a.edit(ctx, name, false)
-	if err != nil {
+	if err := a.edit(ctx, name, false); err != nil {
 		return nil, err
 	}
-	defer done()
 	err = a.working.replace(ctx, name, func(ctx context.Context, dir string) error { return function.Unpack(ctx, dir, f, n) })
 	if err != nil {
 		return nil, err
