@@ -145,7 +145,7 @@ func TestAlgorithmStory(t *testing.T) {
 			`"source_visibility":"open","language":"python3","environment":"cpu","license":"mit","network_access":"full","pipeline_enabled":false,"insights_enabled":false,` +
 			`"royalty_microcredits":0,"algorithm_environment":"UUID"},`
 		source = `"source":{"scm":{"id":"internal","provider":"internal","default":true,"enabled":true}},`
-		build  = `{"build_id":"HASH","status":"succeeded","commit_sha":"HASH","started_at":"TIME","finished_at":"TIME","version_info":%s,"resource_type":"algorithm_build"}`
+		build  = `{"build_id":"HASH","status":"succeeded","commit_sha":"HASH","started_at":"TIME","finished_at":"TIME",%s"resource_type":"algorithm_build"}`
 		tail   = `"compilation":{"successful":true,"output":""},"self_link":"URL/v1/algorithms/default/Hello_1/versions/HASH","resource_type":"algorithm"}`
 	)
 	private := fmt.Sprintf(head, "private")
@@ -158,7 +158,7 @@ func TestAlgorithmStory(t *testing.T) {
 	exact("the template", 200, `{"results":[{"name":"algorithmia.conf","size":47,"last_modified":"TIME"},{"name":"requirements.txt","size":105,"last_modified":"TIME"},`+
 		`{"name":"src/Hello_1.py","size":296,"last_modified":"TIME"},{"name":"src/__init__.py","size":0,"last_modified":"TIME"}]}`, "GET", at+"/source", "")
 	exact("saved", 200, `{"name":"src/Hello_1.py","size":160,"last_modified":"TIME"}`, "PUT", at+"/source/src/Hello_1.py", fmt.Sprintf(printed, "got"))
-	built := fmt.Sprintf(build, "{}")
+	built := fmt.Sprintf(build, "")
 	exact("compiled", 200, private+`"version_info":{"git_hash":"HASH","version_uuid":"UUID"},"build":`+built+","+source+tail, "POST", at+"/compile", "{}")
 	first := r.made(t, 200, "GET", "default/Hello_1", "")
 	exact("compiled again", 200, private+`"version_info":{"git_hash":"HASH","version_uuid":"UUID"},"build":`+built+","+source+tail, "POST", at+"/compile/", "")
@@ -173,7 +173,7 @@ func TestAlgorithmStory(t *testing.T) {
 	}
 
 	const info = `"version_info":{"git_hash":"HASH","semantic_version":"0.1.0","version_uuid":"UUID","release_notes":"first","sample_input":"{\"filename\": \"a\"}"},"build":`
-	published := info + fmt.Sprintf(build, `{"semantic_version":"0.1.0"}`) + "," + source + tail
+	published := info + fmt.Sprintf(build, `"version_info":{"semantic_version":"0.1.0"},`) + "," + source + tail
 	exact("published", 200, private+published, "POST", at+"/versions",
 		`{"details": {}, "settings": {"algorithm_callability": "private"}, "version_info": {"version_type": "minor", "release_notes": "first", "sample_input": {"filename": "a"}}}`)
 	if got := r.made(t, 200, "GET", "default/Hello_1/versions/0.1.0", ""); got.Version.Hash != first.Version.Hash {

@@ -127,7 +127,7 @@ func (a algorithmAPI) allBuilds(k *known) ([]algorithmia.Build, error) {
 		}
 		for _, v := range k.info.Versions {
 			if v.Hash == b.Version && v.Release != nil {
-				one.Version.Semantic = v.Release.Version.String()
+				one.Version = &algorithmia.BuildVersion{Semantic: v.Release.Version.String()}
 			}
 		}
 		out = append(out, one)

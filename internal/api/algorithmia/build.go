@@ -28,18 +28,19 @@ type Builder interface {
 
 // Build is one build.
 type Build struct {
-	ID       string       `json:"build_id"`
-	Status   string       `json:"status"` // in-progress, succeeded, failed
-	Commit   string       `json:"commit_sha"`
-	Started  Time         `json:"started_at"`
-	Finished Time         `json:"finished_at,omitzero"`
-	Version  BuildVersion `json:"version_info"`
-	Resource string       `json:"resource_type"`
+	ID       string `json:"build_id"`
+	Status   string `json:"status"` // in-progress, succeeded, failed
+	Commit   string `json:"commit_sha"`
+	Started  Time   `json:"started_at"`
+	Finished Time   `json:"finished_at,omitzero"`
+	// Version is nil unless it is published: generated clients want no other.
+	Version  *BuildVersion `json:"version_info,omitempty"`
+	Resource string        `json:"resource_type"`
 }
 
 // BuildVersion is what a build is published as.
 type BuildVersion struct {
-	Semantic string `json:"semantic_version,omitempty"`
+	Semantic string `json:"semantic_version"`
 }
 
 // buildInProgress is the status of a build that runs.
