@@ -120,6 +120,9 @@ type known struct {
 	info    function.Info // Name is "" where nothing was built
 }
 
+// source says whether there is a working source.
+func (a algorithmAPI) source(k *known) bool { return k.version > 0 && a.working.has(k.name) }
+
 func (k *known) exists() bool { return k.version > 0 || k.built() }
 func (k *known) built() bool  { return k.info.Name != "" }
 
@@ -155,10 +158,16 @@ func (a algorithmAPI) must(ctx context.Context, name string) (known, error) {
 	return k, err
 }
 
-// store writes the document. Of a function that had none it is the first.
+// store writes the document. Of a function that had none it is the first: a
+// source that is there is another one's.
 func (a algorithmAPI) store(ctx context.Context, k *known) error {
-	if k.version == 0 && k.Created.IsZero() {
-		k.Created = time.Now().UTC()
+	if k.version == 0 {
+		if err := a.working.drop(k.name); err != nil {
+			return err
+		}
+		if k.Created.IsZero() {
+			k.Created = time.Now().UTC()
+		}
 	}
 	value, err := json.Marshal(k.algorithm)
 	if err != nil {

@@ -32,7 +32,7 @@ func (a algorithmAPI) Compile(ctx context.Context, name string) (algorithmia.Alg
 	if err != nil {
 		return none, err
 	}
-	if !a.working.has(name) {
+	if !a.source(&k) {
 		if !k.built() {
 			return none, runnel.Errorf(runnel.CodeInvalid, "the algorithm has no source: PUT one")
 		}
@@ -248,7 +248,9 @@ func (a algorithmAPI) Publish(ctx context.Context, name string, in *algorithmia.
 		p.SampleInput = k.Sample
 	}
 	// What else is said first: a publication cannot be taken back.
-	if err := a.adopt(ctx, &k, in); err != nil {
+	if err := a.adopt(ctx, &k, in); runnel.CodeOf(err) == runnel.CodeConflict {
+		return none, runnel.Errorf(runnel.CodeInvalid, "settings: %v", err) // a conflict says that it is published
+	} else if err != nil {
 		return none, err
 	}
 	err = a.change(ctx, name, func(ctx context.Context) error {

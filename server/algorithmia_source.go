@@ -31,7 +31,7 @@ func (a algorithmAPI) SourceFiles(ctx context.Context, name string) ([]algorithm
 		return nil, err
 	}
 	var files []workingFile
-	if a.working.has(name) {
+	if a.source(&k) {
 		files, err = a.working.list(name)
 	} else {
 		code, failed := a.code(&k)
@@ -59,7 +59,7 @@ func (a algorithmAPI) ReadSource(ctx context.Context, name, path string) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	if a.working.has(name) {
+	if a.source(&k) {
 		return a.working.read(name, path)
 	}
 	if err := workingPath(path); err != nil {
@@ -83,10 +83,7 @@ func (a algorithmAPI) edit(ctx context.Context, name string, keep bool) error {
 	if err != nil {
 		return err
 	}
-	if k.version > 0 && a.working.has(name) {
-		return nil
-	}
-	if err := a.owners.check(ctx, "function", name, ""); err != nil {
+	if err := a.owners.check(ctx, "function", name, ""); err != nil || a.source(&k) {
 		return err
 	}
 	done, err := a.algorithms.take(ctx, name)
@@ -108,7 +105,7 @@ func (a algorithmAPI) edit(ctx context.Context, name string, keep bool) error {
 			return err
 		}
 	}
-	if keep && !a.working.has(name) {
+	if keep && !a.source(&k) {
 		return a.seed(ctx, &k)
 	}
 	return nil

@@ -168,6 +168,9 @@ func TestAlgorithmSourceStays(t *testing.T) {
 	if status, _ := r.v1(t, "GET", "algorithms/"+built.ID, ""); status != 404 {
 		t.Errorf("a function that was deleted is an algorithm: %d", status)
 	}
+	if _, err := os.Stat(filepath.Join(cfg.Dir, "sources", "default", "gone")); err == nil {
+		t.Error("its source is still there")
+	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func (s *Server) open() (err error) {
 	}()
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
-	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
+	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, s.algorithms.working, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
 		return err
 	}
 	defer func() {

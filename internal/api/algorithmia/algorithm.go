@@ -286,7 +286,7 @@ func (d *Door) algorithm(r *request, want access) (name string, own bool, err er
 		owner, _, _ = strings.Cut(name, "/")
 	}
 	exists, public, err := d.Algorithms.Access(r.Context(), name)
-	own = r.caller.Owns(owner)
+	own = owns(r, owner)
 	switch {
 	case err != nil:
 		return "", false, err
@@ -300,12 +300,18 @@ func (d *Door) algorithm(r *request, want access) (name string, own bool, err er
 	return "", false, runnel.Errorf(runnel.CodeDenied, "the algorithm is not the caller's, and this is not for others")
 }
 
+// owns says whether what is an account's is the caller's own. A worker acts for
+// whoever called its function, whose algorithms are none of its business.
+func owns(r *request, owner string) bool {
+	return r.caller.Owns(owner) && (r.caller.Function == "" || strings.HasPrefix(r.caller.Function, owner+"/"))
+}
+
 // manages refuses a key that may not change the algorithms of an account.
 func (d *Door) manages(r *request, owner string) error {
 	switch {
-	case r.caller.Manages(owner):
+	case r.caller.Manages(owner) && owns(r, owner):
 		return nil
-	case r.caller.Owns(owner):
+	case owns(r, owner):
 		return runnel.Errorf(runnel.CodeDenied, "this needs a management key of %s, or an admin key", owner)
 	}
 	return runnel.Errorf(runnel.CodeDenied, "algorithms of %.64s are not the caller's to change", owner)
@@ -414,7 +420,7 @@ func (d *Door) listAlgorithms(w http.ResponseWriter, r *request) error {
 	}
 	list := []listed{}
 	for _, a := range all {
-		if r.caller.Owns(a.Owner) || a.Settings.Callability == public {
+		if owns(r, a.Owner) || a.Settings.Callability == public {
 			list = append(list, listed{a.ID, a.Owner, a.Name})
 		}
 	}
