@@ -112,8 +112,8 @@ type algorithmAPI struct {
 	logs    *logs
 }
 
-// known is what there is of an algorithm: a document, a function, or both.
-type known struct {
+// knownAlgorithm is what there is of an algorithm: a document, a function, or both.
+type knownAlgorithm struct {
 	name string
 	algorithm
 	version uint64        // of the document; 0: there is none
@@ -121,14 +121,14 @@ type known struct {
 }
 
 // source says whether there is a working source.
-func (a algorithmAPI) source(k *known) bool { return k.version > 0 && a.working.has(k.name) }
+func (a algorithmAPI) source(k *knownAlgorithm) bool { return k.version > 0 && a.working.has(k.name) }
 
-func (k *known) exists() bool { return k.version > 0 || k.built() }
-func (k *known) built() bool  { return k.info.Name != "" }
+func (k *knownAlgorithm) exists() bool { return k.version > 0 || k.built() }
+func (k *knownAlgorithm) built() bool  { return k.info.Name != "" }
 
 // known returns what there is under a name.
-func (a algorithmAPI) known(ctx context.Context, name string) (known, error) {
-	k := known{name: name}
+func (a algorithmAPI) known(ctx context.Context, name string) (knownAlgorithm, error) {
+	k := knownAlgorithm{name: name}
 	d, err := a.catalog.Get(ctx, kindAlgorithm, name)
 	switch {
 	case err == nil:
@@ -150,7 +150,7 @@ func (a algorithmAPI) known(ctx context.Context, name string) (known, error) {
 }
 
 // must is known, of what exists.
-func (a algorithmAPI) must(ctx context.Context, name string) (known, error) {
+func (a algorithmAPI) must(ctx context.Context, name string) (knownAlgorithm, error) {
 	k, err := a.known(ctx, name)
 	if err == nil && !k.exists() {
 		err = runnel.Errorf(runnel.CodeNotFound, "there is no algorithm %s", name)
@@ -160,7 +160,7 @@ func (a algorithmAPI) must(ctx context.Context, name string) (known, error) {
 
 // store writes the document. Of a function that had none it is the first: a
 // source that is there is another one's.
-func (a algorithmAPI) store(ctx context.Context, k *known) error {
+func (a algorithmAPI) store(ctx context.Context, k *knownAlgorithm) error {
 	if k.version == 0 {
 		if err := a.working.drop(k.name); err != nil {
 			return err
@@ -226,7 +226,7 @@ func (a algorithmAPI) Access(ctx context.Context, name string) (exists, public b
 }
 
 // public returns the highest version that is published for all, or nil.
-func (k *known) public() *function.Version {
+func (k *knownAlgorithm) public() *function.Version {
 	var best *function.Version
 	for i := range k.info.Versions {
 		v := &k.info.Versions[i]
@@ -238,7 +238,7 @@ func (k *known) public() *function.Version {
 }
 
 // newest returns the version that was built last, or nil.
-func (k *known) newest() *function.Version {
+func (k *knownAlgorithm) newest() *function.Version {
 	if len(k.info.Versions) == 0 {
 		return nil
 	}
@@ -284,7 +284,7 @@ func (a algorithmAPI) Create(ctx context.Context, name string, in *algorithmia.C
 }
 
 // change puts what in says into the document.
-func (k *known) change(in *algorithmia.ChangeAlgorithm) {
+func (k *knownAlgorithm) change(in *algorithmia.ChangeAlgorithm) {
 	for to, from := range map[*string]*string{
 		&k.Label: in.Details.Label, &k.Summary: in.Details.Summary, &k.Tagline: in.Details.Tagline,
 		&k.Visibility: in.Settings.Visibility, &k.License: in.Settings.License, &k.PackageSet: in.Settings.PackageSet,
@@ -323,7 +323,7 @@ func (a algorithmAPI) Update(ctx context.Context, name string, in *algorithmia.C
 }
 
 // adopt changes an algorithm as in says. The caller has its turn.
-func (a algorithmAPI) adopt(ctx context.Context, k *known, in *algorithmia.ChangeAlgorithm) error {
+func (a algorithmAPI) adopt(ctx context.Context, k *knownAlgorithm, in *algorithmia.ChangeAlgorithm) error {
 	before := k.algorithm
 	k.change(in)
 	if s := in.Settings; s.Environment != nil || s.Language != nil || s.PackageSet != nil {
@@ -460,7 +460,7 @@ func (a algorithmAPI) Find(ctx context.Context, name string, public bool) (algor
 }
 
 // describe is an algorithm without a build, in the callability of a version.
-func (k *known) describe(v *function.Version) algorithmia.Algorithm {
+func (k *knownAlgorithm) describe(v *function.Version) algorithmia.Algorithm {
 	owner, short, _ := strings.Cut(k.name, "/")
 	out := algorithmia.Algorithm{Owner: owner, ID: k.ID, Name: short}
 	out.Details = algorithmia.Details{Label: k.Label, Summary: k.Summary, Tagline: k.Tagline}
@@ -499,7 +499,7 @@ func (k *known) describe(v *function.Version) algorithmia.Algorithm {
 }
 
 // version describes a version, by the build that made it if that is given.
-func (a algorithmAPI) version(k *known, v *function.Version, build *algorithmia.Build) (algorithmia.Algorithm, error) {
+func (a algorithmAPI) version(k *knownAlgorithm, v *function.Version, build *algorithmia.Build) (algorithmia.Algorithm, error) {
 	out := k.describe(v)
 	if v == nil {
 		return out, nil
@@ -520,7 +520,7 @@ func (a algorithmAPI) version(k *known, v *function.Version, build *algorithmia.
 
 // shown describes an algorithm by a version, and by how the last compilation of
 // it ended.
-func (a algorithmAPI) shown(ctx context.Context, k *known, v *function.Version) (algorithmia.Algorithm, error) {
+func (a algorithmAPI) shown(ctx context.Context, k *knownAlgorithm, v *function.Version) (algorithmia.Algorithm, error) {
 	builds, err := a.allBuilds(k)
 	if err != nil {
 		return algorithmia.Algorithm{}, err

@@ -111,7 +111,7 @@ func (a algorithmAPI) failed(ctx context.Context, name string, since time.Time, 
 
 // allBuilds returns the builds of an algorithm, the newest first: those of
 // another one that had the name before are not its own.
-func (a algorithmAPI) allBuilds(k *known) ([]algorithmia.Build, error) {
+func (a algorithmAPI) allBuilds(k *knownAlgorithm) ([]algorithmia.Build, error) {
 	found, err := a.functions.set.Builds(k.name)
 	if err != nil && runnel.CodeOf(err) != runnel.CodeNotFound {
 		return nil, err
@@ -147,7 +147,7 @@ func madeBy(builds []algorithmia.Build, hash string) *algorithmia.Build {
 
 // failure returns the build of the last compilation if it failed, and nothing
 // was built since.
-func (k *known) failure(builds []algorithmia.Build) *algorithmia.Build {
+func (k *knownAlgorithm) failure(builds []algorithmia.Build) *algorithmia.Build {
 	if k.Failed == "" {
 		return nil
 	}

@@ -10,9 +10,9 @@ import (
 )
 
 // secretID is the id of a secret of an algorithm.
-func secretID(k *known, key string) string { return idOf("secret", k.ID+"/"+key) }
+func secretID(k *knownAlgorithm, key string) string { return idOf("secret", k.ID+"/"+key) }
 
-func (k *known) secret(s admin.Secret) algorithmia.Secret {
+func (k *knownAlgorithm) secret(s admin.Secret) algorithmia.Secret {
 	label := k.algorithm.Secrets[s.Name]
 	out := algorithmia.Secret{
 		ID: secretID(k, s.Name), ShortName: label.ShortName, Description: s.Description, Key: s.Name,
@@ -46,7 +46,7 @@ func (a algorithmAPI) Secrets(ctx context.Context, name string) ([]algorithmia.S
 }
 
 // find returns the secret with an id.
-func (a algorithmAPI) find(ctx context.Context, k *known, id string) (admin.Secret, error) {
+func (a algorithmAPI) find(ctx context.Context, k *knownAlgorithm, id string) (admin.Secret, error) {
 	list, err := a.functions.vault.list(ctx, k.name)
 	if err != nil {
 		return admin.Secret{}, err
@@ -60,7 +60,7 @@ func (a algorithmAPI) find(ctx context.Context, k *known, id string) (admin.Secr
 }
 
 // label keeps the short name of a secret; nil forgets it.
-func (a algorithmAPI) label(ctx context.Context, k *known, key string, l *secretLabel) error {
+func (a algorithmAPI) label(ctx context.Context, k *knownAlgorithm, key string, l *secretLabel) error {
 	labels := maps.Clone(k.algorithm.Secrets)
 	if labels == nil {
 		labels = make(map[string]secretLabel)
@@ -181,7 +181,7 @@ func (a algorithmAPI) ChangeSecret(ctx context.Context, name, id string, in algo
 }
 
 // forgetSecret removes a secret by its key. The caller has the turn.
-func (a algorithmAPI) forgetSecret(ctx context.Context, k *known, key string) error {
+func (a algorithmAPI) forgetSecret(ctx context.Context, k *knownAlgorithm, key string) error {
 	if err := a.functionAPI.DeleteSecret(ctx, k.name, key); err != nil {
 		return err
 	}

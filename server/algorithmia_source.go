@@ -15,7 +15,7 @@ import (
 
 // code returns the files of the newest build of an algorithm that has no
 // working source, nil where there is neither.
-func (a algorithmAPI) code(k *known) (fs.FS, error) {
+func (a algorithmAPI) code(k *knownAlgorithm) (fs.FS, error) {
 	if !k.built() {
 		return nil, nil //nolint:nilnil // nothing
 	}
@@ -112,7 +112,7 @@ func (a algorithmAPI) edit(ctx context.Context, name string, keep bool) error {
 }
 
 // seed makes the newest build the working source.
-func (a algorithmAPI) seed(ctx context.Context, k *known) error {
+func (a algorithmAPI) seed(ctx context.Context, k *knownAlgorithm) error {
 	code, err := a.code(k)
 	if err != nil || code == nil {
 		return err
