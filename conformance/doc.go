@@ -11,7 +11,7 @@
 //
 // and code for other platforms in functions of ours:
 //
-//	algorithmia/  a program for Algorithmia's ADK, and a session of its client
+//	algorithmia/  a program for Algorithmia's ADK
 //	lambda/       handlers for AWS Lambda in Python and Node
 //	golambda/     a program on AWS's own library in Go
 //	endpoint/     an HTTP service

@@ -182,6 +182,8 @@ func TestAlgorithmStory(t *testing.T) {
 	exact("by its hash", 200, private+published, "GET", at+"/versions/"+first.Version.Hash, "")
 	exact("by its id", 200, private+published, "GET", "algorithms/"+first.ID, "")
 	exact("versions by its id", 200, `{"marker":null,"next_link":null,"results":[`+private+published+`]}`, "GET", "algorithms/"+first.ID+"/versions?published=True", "")
+	exact("one is private", 200, `{"marker":null,"next_link":null,"results":[`+private+published+`]}`, "GET", at+"/versions?callable=private&published=false", "")
+	exact("none is public by the word", 200, `{"marker":null,"next_link":null,"results":[]}`, "GET", at+"/versions?callable=public", "")
 	exact("none is public", 200, `{"marker":null,"next_link":null,"results":[]}`, "GET", at+"/versions?callable=true", "")
 	exact("published already", 400, `{"error":{"id":"UUID","code":1007,"message":"version HASH of default/Hello_1 is published privately already, as 0.1.0"}}`, "POST", at+"/version",
 		`{"settings": {"algorithm_callability": "private", "insights_enabled": false, "royalty_microcredits": 0}, "version_info": {"version_type": "revision"}}`)

@@ -102,13 +102,13 @@ func (d *Door) versions(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return gone(err)
 	}
-	// callable is about what is public, published about what has a number; what
+	// published is about what has a number, callable about who may call it; what
 	// is false asks for nothing.
+	published := r.flag("published")
+	onlyPublic, onlyPrivate := r.flag("callable") || query.Get("callable") == public, query.Get("callable") == private
 	all = slices.DeleteFunc(all, func(a Algorithm) bool {
 		isPublic := a.Settings.Callability == public
-		return !own && !isPublic ||
-			query.Has("published") && r.flag("published") && a.VersionInfo.Semantic == "" ||
-			query.Has("callable") && r.flag("callable") && !isPublic
+		return !isPublic && (!own || onlyPublic) || isPublic && onlyPrivate || published && a.VersionInfo.Semantic == ""
 	})
 	at := func(a Algorithm) string { return fmt.Sprintf("%020d%s", a.Created.UnixNano(), a.VersionInfo.Hash) }
 	slices.SortFunc(all, func(a, b Algorithm) int { return strings.Compare(at(b), at(a)) })
