@@ -433,8 +433,8 @@ func (w *working) drop(name string) error {
 	return nil
 }
 
-// linkAll puts a copy of all sources, of hard links, into the directory dest,
-// which is on the same filesystem.
+// linkAll puts a copy of all sources, of hard links where it can, into the
+// directory dest.
 func (w *working) linkAll(dest string) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -453,7 +453,15 @@ func (w *working) linkAll(dest string) error {
 		case e.IsDir():
 			return os.MkdirAll(to, 0o755)
 		}
-		return os.Link(at, to)
+		if os.Link(at, to) == nil {
+			return nil
+		}
+		// Not every filesystem has links.
+		text, err := os.ReadFile(at)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, text, 0o600)
 	})
 	if err != nil {
 		return fmt.Errorf("copy the sources: %w", err)
