@@ -1,10 +1,18 @@
 package server
 
 import (
+	"path/filepath"
+
 	"github.com/runnel-io/runnel/internal/api/algorithmia"
 )
 
 // algorithmia returns the API of Algorithmia.
 func (s *Server) algorithmia() *algorithmia.Door {
-	return &algorithmia.Door{Auth: s.auth, Log: s.log, Accounts: accountAPI{s.applier}, Listeners: s.listenerAPI()}
+	return &algorithmia.Door{Auth: s.auth, Log: s.log, URL: s.urlFor, Algorithms: s.algorithmAPI(), Accounts: accountAPI{s.applier}, Listeners: s.listenerAPI()}
+}
+
+// algorithmAPI returns functions as Algorithmia's API has them.
+func (s *Server) algorithmAPI() algorithmAPI {
+	functions := functionAPI{s.applier, filepath.Join(s.cfg.Dir, workersDir)}
+	return algorithmAPI{functionAPI: functions, algorithms: s.algorithms, catalog: s.catalog, logs: s.logs}
 }

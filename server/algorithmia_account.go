@@ -245,12 +245,12 @@ func (a accountAPI) Keys(ctx context.Context, account string) ([]algorithmia.Acc
 	}
 	out := make([]algorithmia.AccountKey, len(keys))
 	for i, k := range keys {
-		out[i] = keyOf(auth.Key(k))
+		out[i] = accountKeyOf(auth.Key(k))
 	}
 	return out, err
 }
 
-func keyOf(k auth.Key) algorithmia.AccountKey {
+func accountKeyOf(k auth.Key) algorithmia.AccountKey {
 	return algorithmia.AccountKey{ID: k.ID, Account: k.Account, Label: k.Label, Type: k.Type(), Created: k.Created, Permissions: k.Permissions}
 }
 
@@ -265,5 +265,5 @@ func (a accountAPI) CreateKey(ctx context.Context, account string, in algorithmi
 	if err := a.owners.catalog.AddKey(ctx, catalog.Key(k)); err != nil {
 		return in, "", fieldInvalid(err)
 	}
-	return keyOf(k), k.Token(), nil
+	return accountKeyOf(k), k.Token(), nil
 }

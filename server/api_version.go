@@ -7,6 +7,7 @@ import (
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/api/algorithmia"
 	"github.com/runnel-io/runnel/internal/function"
 )
 
@@ -14,6 +15,9 @@ import (
 // who makes the call.
 func asCaller(ctx context.Context) context.Context {
 	caller, ok := admin.CallerFrom(ctx)
+	if !ok {
+		caller, ok = algorithmia.CallerFrom(ctx)
+	}
 	switch {
 	case !ok:
 		return ctx

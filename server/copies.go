@@ -19,9 +19,10 @@ const copyDir = "backup.tmp"
 // copies makes the copies of the data for backups. One exists at a time: each
 // keeps files on the disk that compaction has replaced.
 type copies struct {
-	dir   string
-	store *store.Store
-	one   sync.Mutex // held while there is a copy
+	dir     string
+	store   *store.Store
+	working *working
+	one     sync.Mutex // held while there is a copy
 }
 
 // Backup implements admin.Backups.
@@ -42,6 +43,9 @@ func (c *copies) Backup() (admin.Copy, error) {
 	err := removeCopies(c.dir)
 	if err == nil {
 		err = c.store.Backup(dest)
+	}
+	if err == nil { // after the store, which knows whose they are
+		err = c.working.linkAll(filepath.Join(dest, workingDir))
 	}
 	if err != nil {
 		return admin.Copy{}, errors.Join(err, remove())

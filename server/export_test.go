@@ -103,3 +103,19 @@ type addr string
 
 func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
+
+// AddKeyWith makes a key of an account with permissions.
+func (s *Server) AddKeyWith(ctx context.Context, account string, p runnel.Permissions) (Key, error) {
+	a, err := s.catalog.Account(ctx, account)
+	if err != nil {
+		return Key{}, err
+	}
+	k := auth.NewKey(a.Name, a.ID, false, time.Now())
+	k.Permissions = p
+	return Key{ID: k.ID, Secret: k.Secret, Token: k.Token()}, s.catalog.AddKey(ctx, catalog.Key(k))
+}
+
+// AlgorithmName returns the name of the algorithm with an id.
+func (s *Server) AlgorithmName(ctx context.Context, id string) (string, bool) {
+	return s.algorithmAPI().algorithmName(ctx, id)
+}

@@ -36,7 +36,7 @@ type functions struct {
 }
 
 // openFunctions opens the functions of a data directory.
-func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs, in *inside) (*functions, error) {
+func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs, w *working, in *inside) (*functions, error) {
 	// What is stored is what flows refer to, whether they run or not.
 	stored := &flows{catalog: c}
 	dir, err := filepath.Abs(cfg.Dir)
@@ -76,7 +76,7 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 			},
 			hidden: []string{dir}, vault: f.vault, inside: in,
 		},
-		Records: functionRecords{c, f.vault},
+		Records: functionRecords{c, f.vault, w},
 		Secrets: f.vault.values,
 		Shims: function.Shims{Dir: shims, Argv: func(r runnel.Runtime, interpreter string) []string {
 			return shim.Command(r, interpreter, shims)
@@ -234,6 +234,7 @@ const kindFunction = "function"
 type functionRecords struct {
 	catalog *catalog.Catalog
 	vault   *vault
+	working *working
 }
 
 // storedFunction is the document of a function. Those of earlier releases have
@@ -302,6 +303,13 @@ func (r functionRecords) Put(ctx context.Context, rec function.Record) error {
 // comes later under the name must not have them.
 func (r functionRecords) Delete(ctx context.Context, name string) error {
 	if err := r.vault.removeAll(ctx, name); err != nil {
+		return err
+	}
+	// So must the source, and what else is known of it as an algorithm.
+	if err := r.working.drop(name); err != nil {
+		return err
+	}
+	if err := deleteDocument(ctx, r.catalog, kindAlgorithm, name); err != nil {
 		return err
 	}
 	return deleteDocument(ctx, r.catalog, kindFunction, name)

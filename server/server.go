@@ -32,13 +32,15 @@ type Server struct {
 	queues    *queue.Set
 	logs      *logs
 	functions *functions
-	flows     *flows
-	applier   *applier
-	reloads   chan struct{} // holds one token while nobody reloads
-	auth      *auth.Authenticator
-	passes    auth.Passes
-	http      *http.Server
-	keys      []Key
+	// algorithms are what Algorithmia's API keeps of functions.
+	algorithms *algorithms
+	flows      *flows
+	applier    *applier
+	reloads    chan struct{} // holds one token while nobody reloads
+	auth       *auth.Authenticator
+	passes     auth.Passes
+	http       *http.Server
+	keys       []Key
 
 	ready    atomic.Bool
 	opened   chan struct{} // closed when the doors open
@@ -129,6 +131,9 @@ func (s *Server) open() (err error) {
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
 		return err
 	}
+	if s.algorithms, err = openAlgorithms(filepath.Join(s.cfg.Dir, workingDir), s.store.Room, s.catalog); err != nil {
+		return err
+	}
 	s.logs = openLogs(&s.cfg, s.store.Room)
 	defer func() {
 		if err != nil {
@@ -138,7 +143,7 @@ func (s *Server) open() (err error) {
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
 	sealKeys(ctx, s.catalog, s.log)
-	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
+	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, s.algorithms.working, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
 		return err
 	}
 	defer func() {
@@ -194,7 +199,7 @@ func (s *Server) Keys() []Key { return s.keys }
 func (s *Server) native() *admin.Door {
 	functions := functionAPI{s.applier, filepath.Join(s.cfg.Dir, workersDir)}
 	return &admin.Door{
-		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
+		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store, working: s.algorithms.working},
 		Version: s.cfg.Version, Log: s.log,
 		QueueChanges: queueAPI{s.applier}, Functions: functions, Versions: functions, Builds: functions, Secrets: functions, Invocations: functions, Applier: functions,
 		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Accounts: identityAPI{s.catalog}, Keys: identityAPI{s.catalog}, Audits: identityAPI{s.catalog}, Reloader: reloader{s}, Stopping: s.stopping,

@@ -48,17 +48,26 @@ func (s *sources) spool(ctx context.Context, in io.Reader, most int64) (fs.FS, e
 		return nil, fmt.Errorf("keep the upload: %w", err)
 	}
 	defer func() { _ = errors.Join(f.Close(), os.Remove(f.Name())) }()
+	n, err := copyUpload(f, in, most)
+	if err != nil {
+		return nil, err
+	}
+	return s.unpack(ctx, f, n)
+}
+
+// copyUpload copies what is sent, of at most most bytes, to a file.
+func copyUpload(f *os.File, in io.Reader, most int64) (int64, error) {
 	n, err := io.Copy(f, io.LimitReader(in, most+1))
 	var disk *fs.PathError
 	switch {
 	case errors.As(err, &disk):
-		return nil, fmt.Errorf("keep the upload: %w", err)
+		return n, fmt.Errorf("keep the upload: %w", err)
 	case err != nil:
-		return nil, runnel.Errorf(runnel.CodeInvalid, "read the body: %w", err)
+		return n, runnel.Errorf(runnel.CodeInvalid, "read the body: %w", err)
 	case n > most:
-		return nil, runnel.Errorf(runnel.CodeTooLarge, "the body is over %d bytes", most)
+		return n, runnel.Errorf(runnel.CodeTooLarge, "the body is over %d bytes", most)
 	}
-	return s.unpack(ctx, f, n)
+	return n, nil
 }
 
 // open opens the code of a function that a file in dir declares; nil where

@@ -215,6 +215,23 @@ func (v *vault) values(ctx context.Context, def runnel.Function) (map[string]str
 	return out, errors.Join(faults...)
 }
 
+// value returns the value of one secret of a function.
+func (v *vault) value(ctx context.Context, function, name string) (string, error) {
+	secrets, _, err := v.stored(ctx, function)
+	if err != nil {
+		return "", err
+	}
+	s, ok := secrets[name]
+	if !ok {
+		return "", runnel.Errorf(runnel.CodeNotFound, "function %s has no secret %.100q", function, name)
+	}
+	r, err := v.ring(false)
+	if err != nil {
+		return "", err
+	}
+	return v.open(r, "the secret "+name+" of "+function, s.Sealed, kindSecret, function, name)
+}
+
 // list describes the secrets of a function, by name.
 func (v *vault) list(ctx context.Context, function string) ([]admin.Secret, error) {
 	secrets, _, err := v.stored(ctx, function)

@@ -60,6 +60,26 @@ prefixes: [require("path").dirname(require("path").dirname(require("fs").realpat
 	},
 }
 
+// Installed returns the version of what runs code of a runtime on this machine,
+// as in "3.11.7", or an error that says what is missing.
+func (s *Set) Installed(ctx context.Context, r runnel.Runtime) (version string, err error) {
+	if r == runnel.RuntimeGo {
+		tool, err := s.build.goTool(ctx)
+		if err != nil {
+			return "", err
+		}
+		return strings.TrimPrefix(tool.version, "go"), nil
+	}
+	if _, ok := searches[r]; !ok {
+		return "", runnel.Errorf(runnel.CodeUnsupported, "runtime %s has no interpreter", r)
+	}
+	at, err := s.build.interpreter(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	return at.Version, nil
+}
+
 // interpreter returns the interpreter of a runtime. It is looked for until it
 // was found once.
 func (b *builder) interpreter(ctx context.Context, r runnel.Runtime) (*interpreter, error) {

@@ -83,7 +83,7 @@ type Change struct {
 	Time    time.Time `json:"time"`
 	// By is who did it, "" if that is not known.
 	By string `json:"by,omitempty"`
-	// How is ByDeploy or ByRollback.
+	// How is ByDeploy, ByRollback or ByPublish.
 	How string `json:"how"`
 }
 
@@ -91,6 +91,7 @@ type Change struct {
 const (
 	ByDeploy   = "deploy"
 	ByRollback = "rollback"
+	ByPublish  = "publish"
 )
 
 // keptHistory is how many changes of the live version are remembered.

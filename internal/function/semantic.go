@@ -79,3 +79,6 @@ func numbers(text string) (parts []int, ok bool) {
 	}
 	return parts, true
 }
+
+// Less says whether v comes before w.
+func (v Semantic) Less(w Semantic) bool { return v.compare(w) < 0 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -904,4 +905,73 @@ func TestNoCallBeginsOnAnotherVersion(t *testing.T) {
 			t.Errorf("pool of %s: killed %t, ended %t, busy %d", p.Version, p.killed, p.ended, p.busy)
 		}
 	}
+}
+
+// TestConfigure: settings change, and neither what is live nor what is newest.
+func TestConfigure(t *testing.T) {
+	b := newBench(t)
+	def := echo()
+	one := b.deploy(def, code("one"))
+	two := b.buildOnly(def, "two")
+	before := b.info()
+	isolate := func(def runnel.Function) runnel.Function {
+		def.Network, def.Timeout = runnel.NetworkIsolated, time.Hour
+		def.Runtime, def.Handler = runnel.RuntimeNode, "other.handler" // no settings
+		return def
+	}
+	if err := b.set.Configure(t.Context(), "demo/echo", isolate); err != nil {
+		t.Fatal(err)
+	}
+	got := b.info()
+	if d := got.Definition; d.Network != runnel.NetworkIsolated || d.Timeout != time.Hour || d.Runtime != def.Runtime {
+		t.Errorf("the definition is %+v", d)
+	}
+	if got.Live != one.Version || !slices.Equal(hashes(got.Versions), []string{two.Version, one.Version}) || !cmp.Equal(got.History, before.History) {
+		t.Errorf("live %s, versions %q, history %+v", got.Live, hashes(got.Versions), got.History)
+	}
+	if got, want := b.call("demo/echo"), "one"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	pools := b.runner.started()
+	if p := pools[len(pools)-1]; p.Network != runnel.NetworkIsolated || p.Version != one.Version {
+		t.Errorf("the last pool is of version %s, network %q", p.Version, p.Network)
+	}
+	if err := b.set.Configure(t.Context(), "demo/echo", isolate); err != nil || len(b.runner.started()) != len(pools) {
+		t.Errorf("the same again: %v, %d pools, want %d", err, len(b.runner.started()), len(pools))
+	}
+	err := b.set.Configure(t.Context(), "demo/echo", func(def runnel.Function) runnel.Function {
+		def.Timeout = -1
+		return def
+	})
+	if err == nil || b.info().Definition.Timeout != time.Hour {
+		t.Errorf("a wrong setting: %v, %s", err, b.info().Definition.Timeout)
+	}
+	wantCode(t, b.set.Configure(t.Context(), "demo/none", isolate), runnel.CodeNotFound)
+}
+
+// TestPromote: what is published becomes live, and the history says how.
+func TestPromote(t *testing.T) {
+	b := newBench(t)
+	b.deploy(echo(), code("one"))
+	two := b.buildOnly(echo(), "two")
+	b.publish(function.Publication{Bump: function.BumpMinor})
+	d, err := b.set.Promote(t.Context(), "demo/echo", "0.1.0")
+	if err != nil || d.Live != two.Version || !d.Changed {
+		t.Fatalf("got %+v, %v", d, err)
+	}
+	if got, want := b.call("demo/echo"), "two"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if h := b.info().History; len(h) != 2 || h[0].How != function.ByPublish || h[0].Version != two.Version {
+		t.Errorf("the history is %+v", h)
+	}
+	text, hash, err := b.set.Code("demo/echo", "0.1.0")
+	if err != nil || hash != two.Version {
+		t.Fatalf("the code of %s: %v", hash, err)
+	}
+	if files, err := fs.Glob(text, "*"); err != nil || !slices.Equal(files, []string{"text", "worker"}) {
+		t.Errorf("the code is %q, %v", files, err)
+	}
+	_, _, err = b.set.Code("demo/echo", "9.9.9")
+	wantCode(t, err, runnel.CodeNotFound)
 }

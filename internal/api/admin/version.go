@@ -74,7 +74,7 @@ type LiveChange struct {
 	Version string    `json:"version"`
 	Time    time.Time `json:"time"`
 	By      string    `json:"by,omitempty" doc:"The id of the key, or the spec file, that did it."`
-	How     string    `json:"how" enum:"deploy,rollback"`
+	How     string    `json:"how" enum:"deploy,rollback,publish"`
 }
 
 // Publication asks for a version to be published.

@@ -8,6 +8,7 @@
 //
 //	call.go       /v1/algo                     functions are called
 //	algorithm.go  /v1/algorithms ...           functions are made, built, published
+//	              (with build.go, version.go, secret.go, source.go, environment.go)
 //	data.go       /v1/data, /v1/connector      hosted files
 //	account.go    /v1/users, /v1/organizations accounts, members and keys
 //	listener.go   /v1/users/ID/event-listeners flows

@@ -26,6 +26,9 @@ const smallBody = 1 << 20
 type Door struct {
 	Auth *auth.Authenticator
 	Log  *slog.Logger
+	// URL returns the URL by which the sender of a request reaches the server,
+	// for links. Nil: http and the Host of the request.
+	URL func(r *http.Request) string
 
 	Calls      Calls
 	Algorithms Algorithms
