@@ -18,27 +18,29 @@ import (
 	"github.com/runnel-io/runnel/internal/api/sqs"
 	"github.com/runnel-io/runnel/internal/auth"
 	"github.com/runnel-io/runnel/internal/catalog"
+	"github.com/runnel-io/runnel/internal/collection"
 	"github.com/runnel-io/runnel/internal/queue"
 	"github.com/runnel-io/runnel/internal/store"
 )
 
 // Server is a server with its listener and its data. Make one with New.
 type Server struct {
-	cfg       Config
-	log       *slog.Logger
-	listener  net.Listener
-	store     *store.Store
-	catalog   *catalog.Catalog
-	queues    *queue.Set
-	logs      *logs
-	functions *functions
-	flows     *flows
-	applier   *applier
-	reloads   chan struct{} // holds one token while nobody reloads
-	auth      *auth.Authenticator
-	passes    auth.Passes
-	http      *http.Server
-	keys      []Key
+	cfg         Config
+	log         *slog.Logger
+	listener    net.Listener
+	store       *store.Store
+	catalog     *catalog.Catalog
+	queues      *queue.Set
+	collections *collection.Set
+	logs        *logs
+	functions   *functions
+	flows       *flows
+	applier     *applier
+	reloads     chan struct{} // holds one token while nobody reloads
+	auth        *auth.Authenticator
+	passes      auth.Passes
+	http        *http.Server
+	keys        []Key
 
 	ready    atomic.Bool
 	opened   chan struct{} // closed when the doors open
@@ -129,6 +131,11 @@ func (s *Server) open() (err error) {
 	if s.queues, err = queue.Open(s.store, queue.Options{Log: s.log}); err != nil {
 		return err
 	}
+	if s.collections, err = collection.Open(s.store, collection.Options{
+		Dir: filepath.Join(s.cfg.Dir, blobsDir), FS: store.Disk, MaxFile: int64(s.cfg.FileBytes), Log: s.log,
+	}); err != nil {
+		return err
+	}
 	s.logs = openLogs(&s.cfg, s.store.Room)
 	defer func() {
 		if err != nil {
@@ -192,7 +199,7 @@ func (s *Server) Keys() []Key { return s.keys }
 func (s *Server) handler() http.Handler {
 	functions := functionAPI{s.applier, filepath.Join(s.cfg.Dir, workersDir)}
 	api := &admin.Door{
-		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
+		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store, collections: s.collections},
 		Version: s.cfg.Version, Log: s.log,
 		QueueChanges: queueAPI{s.applier}, Functions: functions, Versions: functions, Builds: functions, Secrets: functions, Invocations: functions, Applier: functions,
 		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Reloader: reloader{s}, Stopping: s.stopping,
