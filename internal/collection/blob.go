@@ -135,17 +135,29 @@ func (d *disk) Open(collection, content ID, size int64) (io.ReadSeekCloser, erro
 	}{io.NewSectionReader(f, 0, size), f}, nil
 }
 
+// Remove is durable, as RemoveAll is: a note of what is back after a crash is
+// gone.
 func (d *disk) Remove(collection, content ID) error {
-	if err := d.fs.Remove(d.path(collection, content)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := d.fs.Remove(d.path(collection, content))
+	if err == nil {
+		err = d.sync(d.folder(collection))
 	}
-	return nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (d *disk) RemoveAll(collection ID) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.fs.RemoveAll(d.folder(collection))
+	if _, err := d.fs.Stat(d.folder(collection)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := d.fs.RemoveAll(d.folder(collection)); err != nil {
+		return err
+	}
+	return d.sync(d.dir)
 }
 
 // blob is one on the disk.

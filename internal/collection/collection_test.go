@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -36,7 +37,7 @@ func open(t testing.TB, fs *storetest.CrashFS, change func(*collection.Options))
 	t.Helper()
 	h := &home{fs: fs, now: time.Date(2026, 3, 4, 5, 6, 7, 8900, time.UTC)}
 	var err error
-	h.store, err = store.Open("data", store.Options{FS: fs, Fail: func(error) {}})
+	h.store, err = store.Open("data", store.Options{FS: fs, Log: slog.New(slog.DiscardHandler), Fail: func(error) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +50,17 @@ func open(t testing.TB, fs *storetest.CrashFS, change func(*collection.Options))
 		t.Fatal(err)
 	}
 	return h
+}
+
+// openAt opens a copy.
+func openAt(fs *storetest.CrashFS, dir string) (*home, error) {
+	h := &home{fs: fs, now: time.Now()}
+	var err error
+	if h.store, err = store.Open(dir, store.Options{FS: fs, Fail: func(error) {}}); err != nil {
+		return nil, err
+	}
+	h.Set, err = collection.Open(h.store, collection.Options{Dir: dir + "/blobs", FS: fs, Small: 16})
+	return h, err
 }
 
 var things = collection.Ref{Kind: collection.Hosted, Owner: "demo", Name: "things"}

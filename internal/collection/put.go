@@ -173,8 +173,9 @@ func (s *Set) putBlob(ctx context.Context, c Collection, name string, content Co
 	f, err := s.writeBlob(ctx, n, content, head)
 	if err != nil {
 		s.removeBlob(n)
-		if _, gone := s.same(c); gone != nil {
-			err = gone // and the directory with it
+		if _, gone := s.same(c); runnel.CodeOf(gone) == runnel.CodeNotFound {
+			s.removeBlob(note{collection: c.ID}) // a directory that came back
+			err = gone
 		}
 		return File{}, err
 	}
@@ -185,7 +186,11 @@ func (s *Set) putBlob(ctx context.Context, c Collection, name string, content Co
 	f, err = s.commit(c, f, nil)
 	// Where the store has failed the file may be there after a restart: the note
 	// will say.
-	if err != nil && !errors.Is(err, store.ErrFailed) && !errors.Is(err, store.ErrClosed) {
+	switch {
+	case runnel.CodeOf(err) == runnel.CodeNotFound:
+		s.removeBlob(n)
+		s.removeBlob(note{collection: c.ID}) // it came back with the blob
+	case err != nil && !errors.Is(err, store.ErrFailed) && !errors.Is(err, store.ErrClosed):
 		s.removeBlob(n)
 	}
 	return f, err

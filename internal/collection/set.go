@@ -285,10 +285,8 @@ func (s *Set) Delete(ctx context.Context, ref Ref, force bool) (files int, err e
 
 // delete removes a collection. The caller holds its lock for writing.
 func (s *Set) delete(c Collection, force bool) (files int, err error) {
-	blobs := false
-	err = s.store.Scan(spaceFiles, c.ID.key(""), func(_, value []byte) bool {
+	err = s.store.Scan(spaceFiles, c.ID.key(""), func(_, _ []byte) bool {
 		files++
-		blobs = blobs || len(value) > 1 && value[1] == 1
 		return force
 	})
 	if err != nil {
@@ -302,15 +300,11 @@ func (s *Set) delete(c Collection, force bool) (files int, err error) {
 	b.DeleteRange(spaceFiles, c.ID.key(""), c.ID.end())
 	b.DeleteRange(spaceContents, c.ID.key(""), c.ID.end())
 	all := note{collection: c.ID}
-	if blobs {
-		b.Set(spaceNotes, all.key(), nil)
-	}
+	b.Set(spaceNotes, all.key(), nil)
 	if err := s.store.Commit(&b); err != nil {
 		return 0, err
 	}
-	if blobs {
-		s.removeBlob(all)
-	}
+	s.removeBlob(all)
 	return files, nil
 }
 
