@@ -576,3 +576,59 @@ func TestBackupHasFiles(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
+// TestDataWithinFunction uses Runnel's own client of the API, as an algorithm
+// does, with the key of its worker.
+func TestDataWithinFunction(t *testing.T) {
+	t.Parallel()
+	needPython(t)
+	_, r, _ := keyed(t)
+	r.key = r.Keys()[0]
+	const source = `
+import os, tempfile
+import Algorithmia
+from Algorithmia.acl import AclType, ReadAcl
+
+client = Algorithmia.client()
+
+def handler(event):
+    things = client.dir("data://.my/things")
+    seen = [things.exists()]
+    things.create(ReadAcl.private)
+    seen += [things.exists(), things.get_permissions().read_acl is AclType.private, things.update_permissions(ReadAcl.public)]
+    things.file("t").put("grüße").put("text")
+    things.file("j").putJson({"a": 1})
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(b"x" * 300000)
+        f.flush()
+        things.file("large").putFile(f.name)
+    file = client.file("data://default/things/j")
+    seen += [things.file("t").getString(), file.getJson(), len(things.file("large").getBytes()), file.getName(), file.getFile().read()]
+    seen += [[(f.getName(), f.size, f.last_modified.year > 2000) for f in things.files()]]
+    client.file("data://.algo/temp/f").put("kept")
+    seen += [client.file("data://.algo/default/f/temp/f").getString(), client.file("data://.algo/perm/f").exists()]
+    try:
+        things.delete()
+    except Exception as e:
+        seen += [type(e).__name__, str(e)]
+    try:
+        client.file("data://.algo/default/other/temp/f").getString()
+    except Exception as e:
+        seen += [type(e).__name__]
+    seen += [file.delete(), file.exists(), things.delete(True), things.exists(), [d.path for d in client.dir("").dirs()], client.username()]
+    return seen
+`
+	def := map[string]any{"definition": map[string]any{"runtime": "python"}, "archive": archive(t, file("main.py", source))}
+	if status, out := r.ask(t, "PUT", "/api/v1/functions/default/f", def); status != 200 {
+		t.Fatalf("deploy: %d %+v", status, out.Error)
+	}
+	status, got := r.called(t, "default/f", "1")
+	want := `[false,true,true,true,"text",{"a":1},300000,"j","{\"a\": 1}",[["j",8,true],["large",300000,true],["t",4,true]],"kept",false,` +
+		`"DataApiError","the collection default/things has files: delete them first, or force it","DataApiError",true,false,true,false,["default"],"default"]`
+	if status != 200 || got != want {
+		t.Errorf("got %d %s\nwant %s", status, got, want)
+	}
+	if got := r.data(t, "GET", "data/.algo/default/f/temp/f", ""); got.body != "kept" {
+		t.Errorf("what it kept for its caller: %d %s", got.status, got.body)
+	}
+}

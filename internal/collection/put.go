@@ -248,10 +248,29 @@ func (s *Set) stream(ctx context.Context, f *File, w io.Writer, head []byte, r i
 	read := make(chan []byte, buffers)   // closed below
 	summed := make(chan []byte, buffers) // closed by the one that sums up
 	failed := make(chan error, 1)        // gets the error of writing; nobody closes it
-	for range buffers {
-		buf := chunks.Get().(*[]byte)
-		defer chunks.Put(buf)
-		free <- *buf
+	made := 0
+	defer func() {
+		for range made { // all are free at the end
+			b := <-free
+			chunks.Put(&b)
+		}
+	}()
+	// A client that is slow needs one only.
+	buffer := func() (buf []byte, err error) {
+		select {
+		case buf = <-free:
+			return buf, nil
+		default:
+		}
+		if made < buffers {
+			made++
+			return *chunks.Get().(*[]byte), nil
+		}
+		select {
+		case err = <-failed:
+		case buf = <-free:
+		}
+		return buf, err
 	}
 	sha, md := sha256.New(), md5.New()
 	var beside sync.WaitGroup
@@ -275,7 +294,7 @@ func (s *Set) stream(ctx context.Context, f *File, w io.Writer, head []byte, r i
 			free <- b[:cap(b)]
 		}
 	})
-	err := s.read(ctx, f, head, r, free, read, failed)
+	err := s.read(ctx, f, head, r, buffer, read, free)
 	close(read)
 	beside.Wait()
 	sha.Sum(f.SHA256[:0])
@@ -288,41 +307,55 @@ func (s *Set) stream(ctx context.Context, f *File, w io.Writer, head []byte, r i
 	}
 }
 
-// read reads head and then r into free buffers, until one of the others has
-// failed.
-func (s *Set) read(ctx context.Context, f *File, head []byte, r io.Reader, free <-chan []byte, full chan<- []byte, failed <-chan error) error {
+// read reads head and then r into buffers, and hands them on. What it does not
+// hand on it frees.
+func (s *Set) read(ctx context.Context, f *File, head []byte, r io.Reader, buffer func() ([]byte, error), full, free chan<- []byte) error {
 	var looked int64
 	for done := false; !done; {
-		var buf []byte
-		select {
-		case err := <-failed:
+		buf, err := buffer()
+		if err != nil {
 			return err
-		case buf = <-free:
 		}
 		n := copy(buf, head)
 		head = head[n:]
-		for n < len(buf) && !done {
-			m, err := r.Read(buf[n:])
-			n += m
-			switch {
-			case errors.Is(err, io.EOF):
-				done = true
-			case err != nil:
-				return unread(err)
-			}
+		if n, done, err = fill(r, buf, n); err == nil {
+			f.Size += int64(n)
+			err = s.fits(ctx, f.Size, &looked)
 		}
-		if f.Size += int64(n); f.Size > s.opt.MaxFile {
-			return s.tooLarge()
-		}
-		if f.Size-looked >= roomEvery {
-			looked = f.Size
-			if err := errors.Join(ctx.Err(), s.room(0)); err != nil {
-				return err
-			}
+		if err != nil {
+			free <- buf
+			return err
 		}
 		full <- buf[:n]
 	}
 	return nil
+}
+
+// fill reads into a buffer from n on, until it is full or r is done.
+func fill(r io.Reader, buf []byte, n int) (int, bool, error) {
+	for n < len(buf) {
+		m, err := r.Read(buf[n:])
+		n += m
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, true, nil
+		case err != nil:
+			return n, false, unread(err)
+		}
+	}
+	return n, false, nil
+}
+
+// fits refuses a file that is too large, or that the disk has no room for.
+func (s *Set) fits(ctx context.Context, size int64, looked *int64) error {
+	if size > s.opt.MaxFile {
+		return s.tooLarge()
+	}
+	if size-*looked < roomEvery {
+		return nil
+	}
+	*looked = size
+	return errors.Join(ctx.Err(), s.room(0))
 }
 
 // commit makes f, whose content is small or a blob that is durable, a file.
