@@ -35,12 +35,15 @@ func filesScenario(ctx context.Context, b *bench) (err error) {
 			}
 			small[c] = append(small[c], f)
 		}
-		for side1, runs := range map[string]*[]figures{"disk": &disk, "large": &large} {
-			f, err := side(side1, run, "-side", side1, "-bytes", strconv.Itoa(size))
+		for _, s := range []struct {
+			name string
+			runs *[]figures
+		}{{"disk", &disk}, {"large", &large}} {
+			f, err := side(s.name, run, "-side", s.name, "-bytes", strconv.Itoa(size))
 			if err != nil {
 				return err
 			}
-			*runs = append(*runs, f)
+			*s.runs = append(*s.runs, f)
 		}
 	}
 	rate := func(f *figures) float64 { return f.Rate }

@@ -419,7 +419,11 @@ func (p *patientReader) Read(b []byte) (int, error) {
 		p.renewed = now
 		_ = p.rc.SetReadDeadline(now.Add(patience)) // not every ResponseWriter has deadlines
 	}
-	return p.Reader.Read(b)
+	n, err := p.Reader.Read(b)
+	if err != nil { // what is left to do takes as long as it takes
+		_ = p.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // putData is PUT: a file, of whatever type.
@@ -441,12 +445,10 @@ func (d *Door) putData(w http.ResponseWriter, r *request) error {
 	if err := d.Data.Writable(r.Context(), r.caller, p); err != nil {
 		return err
 	}
-	rc := http.NewResponseController(w)
-	body := &patientReader{Reader: r.Body, rc: rc}
+	body := &patientReader{Reader: r.Body, rc: http.NewResponseController(w)}
 	if err := d.Data.PutFile(r.Context(), r.caller, p, body, r.ContentLength, sum); err != nil {
 		return err
 	}
-	_ = rc.SetReadDeadline(time.Time{}) // as above
 	writeJSON(w, http.StatusOK, dataResult{p.URI()})
 	return nil
 }
