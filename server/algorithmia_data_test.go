@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -630,5 +631,44 @@ def handler(event):
 	}
 	if got := r.data(t, "GET", "data/.algo/default/f/temp/f", ""); got.body != "kept" {
 		t.Errorf("what it kept for its caller: %d %s", got.status, got.body)
+	}
+}
+
+// TestDataNonsense makes requests of parts that have gone wrong before, and
+// looks that none is a fault of the server's.
+func TestDataNonsense(t *testing.T) {
+	t.Parallel()
+	_, r, _ := keyed(t)
+	random := rand.New(rand.NewPCG(6, 24))
+	one := func(of ...string) string { return of[random.IntN(len(of))] }
+	by := auth.Caller{Account: "default", Permissions: runnel.AllPermissions()}
+	inside := by
+	inside.Function, inside.Session = "default/f@1", "s"
+	counts := make(map[int]int)
+	for range 6_000 {
+		path := "/v1/" + one("data", "connector/data", "connector/data+l", "connector/s3", "connector/%2e%2e")
+		for range random.IntN(5) {
+			path += "/" + one(".my", "default", "c", "f", ".session", ".algo", "temp", "perm", "..", "%2e%2e", "", "%2f", "%00", "%ff", "%5c", "%0a", "a%20b", "ü", "%c3%bc",
+				strings.Repeat("x", 255), strings.Repeat("x", 256), "%F0%9F%98%80", "~", "%25", "+", "default/c")
+		}
+		path += one("", "", "/", "?", "?acl=true", "?force=true", "?marker=", "?marker=Zg", "?marker=%00", "?force=true&acl=x&marker=", "?%")
+		body := one("", "", "c", "{}", `{"name":"c"}`, `{"name":"c","acl":{"read":["user://*"]}}`, `{"acl":{"read":[]}}`, `{"acl":{"read":null}}`, `{"acl":7}`, `[]`, "null", `"c"`, "\x00\xff", strings.Repeat("x", 100_000))
+		method := one("GET", "HEAD", "PUT", "PUT", "POST", "PATCH", "DELETE", "OPTIONS")
+		header := http.Header{one("Range", "Accept", "Content-MD5", "If-Range", "If-None-Match"): {one("bytes=0-", "bytes=-1,0-", "bytes=9-1", "text/plain;q", "*/*", "", "\"", ";;,", "AAAAAAAAAAAAAAAAAAAAAA==")}}
+		caller := by
+		if random.IntN(2) == 0 {
+			caller = inside
+		}
+		status, text, made := r.RequestAs(caller, method, path, body, header)
+		if !made {
+			continue // no such request can be made
+		}
+		counts[status/100]++
+		if status >= 500 {
+			t.Errorf("%s %.200s %q: %d %s", method, path, body[:min(len(body), 60)], status, text)
+		}
+	}
+	if counts[2] < 200 || counts[4] < 200 {
+		t.Errorf("the requests were of one sort: %v", counts)
 	}
 }

@@ -108,10 +108,23 @@ func (a addr) String() string { return string(a) }
 
 // DataAs is a request of the data API by a caller whom no request makes.
 func (s *Server) DataAs(by auth.Caller, method, path, body string) (status int, text string) {
+	status, text, _ = s.RequestAs(by, method, "/v1/data/"+path, body, nil)
+	return status, text
+}
+
+// RequestAs is any request of the API, if it is one.
+func (s *Server) RequestAs(by auth.Caller, method, path, body string, header http.Header) (status int, text string, is bool) {
+	r, err := http.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", false
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
 	door := &algorithmia.Door{Auth: known(by), Log: s.log, Data: hosted{s.collections, s.catalog}}
 	w := httptest.NewRecorder()
-	door.Handler().ServeHTTP(w, httptest.NewRequest(method, "/v1/data/"+path, strings.NewReader(body)))
-	return w.Code, w.Body.String()
+	door.Handler().ServeHTTP(w, r)
+	return w.Code, w.Body.String(), true
 }
 
 // known takes every request as one of a caller.
