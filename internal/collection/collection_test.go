@@ -147,6 +147,10 @@ func TestFile(t *testing.T) {
 	if got := h.text(t, things, "f"); got != "not_found" {
 		t.Errorf("got %q of a file that was removed", got)
 	}
+	want := collection.Stats{Written: 7, WrittenBytes: 5 + 0 + 25 + 1<<20 + 5 + 25 + 24, Read: 7, Removed: 1}
+	if got := h.Stats(); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
 	if err := h.Remove(t.Context(), things, "f"); runnel.CodeOf(err) != runnel.CodeNotFound {
 		t.Errorf("the second removal: %v", err)
 	}

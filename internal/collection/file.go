@@ -101,6 +101,7 @@ func (s *Set) Open(ctx context.Context, ref Ref, name string) (*Reader, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open the file %q of %s/%s: %w", name, c.Owner, c.Name, err)
 		}
+		s.stats.read.Add(1)
 		return r, nil
 	}
 	return nil, fmt.Errorf("open the file %q of %s/%s: its content is missing: restore it from a backup, or write it again", name, ref.Owner, ref.Name)

@@ -378,6 +378,8 @@ func (s *Set) commit(c Collection, f File, small []byte) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
+	s.stats.written.Add(1)
+	s.stats.writtenBytes.Add(uint64(f.Size)) //nolint:gosec // not negative
 	if replaced != nil {
 		s.removeBlob(*replaced)
 	}

@@ -32,10 +32,14 @@ func (s *Set) remove(c Collection, name string, only func(File) bool) error {
 		return err
 	}
 	blob, err := s.drop(c, name, only)
-	if err == nil && blob != nil {
+	if err != nil {
+		return err
+	}
+	s.stats.removed.Add(1)
+	if blob != nil {
 		s.removeBlob(*blob)
 	}
-	return err
+	return nil
 }
 
 func (s *Set) drop(c Collection, name string, only func(File) bool) (blob *note, err error) {

@@ -80,7 +80,8 @@ type Set struct {
 	blobs Blobs
 	disk  *disk // blobs, if they are ours
 
-	seed maphash.Seed
+	seed  maphash.Seed
+	stats counters
 	// collections are held for writing by what makes, changes and removes
 	// one, and for reading by changes of its files; files for a change of one.
 	// A collection comes before a file, and nobody holds two.
@@ -304,6 +305,7 @@ func (s *Set) delete(c Collection, force bool) (files int, err error) {
 	if err := s.store.Commit(&b); err != nil {
 		return 0, err
 	}
+	s.stats.removed.Add(uint64(files)) //nolint:gosec // a count
 	s.removeBlob(all)
 	return files, nil
 }
