@@ -112,8 +112,7 @@ func (id ID) key(rest string) []byte { return append(id[:], rest...) }
 
 // end is the first key after all that begin with the id.
 func (id ID) end() []byte {
-	end := id[:]
-	end = bytes.Clone(end)
+	end := bytes.Clone(id[:])
 	for i := len(end) - 1; i >= 0; i-- {
 		end[i]++
 		if end[i] != 0 {

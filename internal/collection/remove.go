@@ -140,7 +140,10 @@ func (s *Set) Sweep(ctx context.Context) error {
 				failed = err
 				return false
 			}
-			all = append(all, c)
+			// In one that is young no file is old.
+			if s.expired(kind, c.Created) {
+				all = append(all, c)
+			}
 			return true
 		})
 		if err := errors.Join(err, failed); err != nil {
