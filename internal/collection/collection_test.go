@@ -296,6 +296,15 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	h.create(t, collection.Ref{Kind: collection.Hosted, Owner: "demon", Name: "things"}) // of another owner
+	for i := range 5 {
+		err := put(t, h, collection.Ref{Kind: collection.Permanent, Owner: "demo", Name: fmt.Sprint("acme/f", i)}, "f", strings.NewReader("x"), 1)
+		if want := i == 4; (runnel.CodeOf(err) == runnel.CodeLimit) != want {
+			t.Errorf("permanent collection %d: got %v", i+1, err)
+		}
+		if err := put(t, h, collection.Ref{Kind: collection.Session, Owner: "demo", Name: fmt.Sprint("s", i)}, "f", strings.NewReader("x"), 1); err != nil {
+			t.Errorf("session %d: got %v", i+1, err)
+		}
+	}
 }
 
 func put(t testing.TB, h *home, ref collection.Ref, name string, r io.Reader, size int64) error {

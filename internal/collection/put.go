@@ -28,7 +28,8 @@ type Content struct {
 // announced, or not at all.
 var ErrContent = errors.New("the content did not come whole")
 
-// chunk is how much of a large content is in memory at a time, twice.
+// chunk is how much of a large content is read at a time. Up to four are in
+// memory.
 const chunk = 256 << 10
 
 // roomEvery is after how many bytes the free space is looked at again.

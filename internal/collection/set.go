@@ -27,8 +27,8 @@ type Options struct {
 	Small int
 	// MaxFile is the most bytes of a file. Default 5 GiB.
 	MaxFile int64
-	// MaxCollections is how many hosted collections an owner may have.
-	// Default 10,000.
+	// MaxCollections is how many collections of a kind an owner may have;
+	// sessions are as many as they are. Default 10,000.
 	MaxCollections int
 	// SessionAge and TemporaryAge are how long after it was written a file of
 	// these kinds is there. Defaults: an hour; a day.
@@ -158,19 +158,14 @@ func (s *Set) Create(ctx context.Context, ref Ref, access Access) (Collection, e
 	case runnel.CodeOf(err) != runnel.CodeNotFound:
 		return Collection{}, err
 	}
-	// Two at once may pass: the limit keeps an owner from filling the store.
-	n := 0
-	if err := s.store.Scan(spaceCollections, ownerKey(Hosted, ref.Owner), func(_, _ []byte) bool { n++; return n < s.opt.MaxCollections }); err != nil {
-		return Collection{}, err
-	}
-	if n >= s.opt.MaxCollections {
-		return Collection{}, runnel.Errorf(runnel.CodeLimit, "%s has %d collections, which is the most: delete one first", ref.Owner, n)
-	}
 	return s.make(ref, access)
 }
 
 // make makes a collection. The caller holds its lock for writing.
 func (s *Set) make(ref Ref, access Access) (Collection, error) {
+	if err := s.another(ref); err != nil {
+		return Collection{}, err
+	}
 	c := Collection{Ref: ref, ID: newID(), Access: access, Created: s.opt.Now().UTC().Round(0)}
 	value, err := c.encode()
 	if err != nil {
@@ -179,6 +174,22 @@ func (s *Set) make(ref Ref, access Access) (Collection, error) {
 	var b store.Batch
 	b.Set(spaceCollections, ref.key(), value)
 	return c, s.store.Commit(&b)
+}
+
+// another refuses a collection that is one too many: it keeps an owner from
+// filling the store. Two at once may pass.
+func (s *Set) another(ref Ref) error {
+	if ref.Kind == Session {
+		return nil
+	}
+	n := 0
+	if err := s.store.Scan(spaceCollections, ownerKey(ref.Kind, ref.Owner), func(_, _ []byte) bool { n++; return n < s.opt.MaxCollections }); err != nil {
+		return err
+	}
+	if n >= s.opt.MaxCollections {
+		return runnel.Errorf(runnel.CodeLimit, "%s has %d collections, which is the most: delete one first", ref.Owner, n)
+	}
+	return nil
 }
 
 // ensure returns a collection that is made if it is not there, unless it is
