@@ -113,9 +113,11 @@ func (b *bench) display(program string, args []string) string {
 	}
 	for i, a := range args {
 		switch {
-		case i > 0 && args[i-1] == "--url":
+		case i > 0 && (args[i-1] == "--url" || args[i-1] == "-url"):
 			a = "URL"
-		case i > 0 && args[i-1] == "--server-pid":
+		case i > 0 && args[i-1] == "-key":
+			a = "KEY"
+		case i > 0 && (args[i-1] == "--server-pid" || args[i-1] == "-pid"):
 			a = "PID"
 		case strings.HasSuffix(a, ".prof"):
 			a = "FILE"

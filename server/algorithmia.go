@@ -8,7 +8,7 @@ import (
 
 // algorithmia returns the API of Algorithmia.
 func (s *Server) algorithmia() *algorithmia.Door {
-	return &algorithmia.Door{Auth: s.auth, Log: s.log, URL: s.urlFor, Algorithms: s.algorithmAPI(), Accounts: accountAPI{s.applier}, Listeners: s.listenerAPI()}
+	return &algorithmia.Door{Auth: s.auth, Log: s.log, URL: s.urlFor, Algorithms: s.algorithmAPI(), Accounts: accountAPI{s.applier}, Listeners: s.listenerAPI(), Data: hosted{s.collections, s.catalog}}
 }
 
 // algorithmAPI returns functions as Algorithmia's API has them.

@@ -108,6 +108,10 @@ type Config struct {
 	// LogAge is how long they are kept. At least a minute. Default 7 days.
 	LogAge time.Duration
 
+	// FileBytes is how large a hosted file may be. At least 1 MiB. Default
+	// 5 GiB.
+	FileBytes runnel.Size
+
 	// Version is the release that the page, the API and the metrics name.
 	// Default "unknown".
 	Version string
@@ -140,6 +144,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.LogAge == 0 {
 		c.LogAge = 7 * 24 * time.Hour
+	}
+	if c.FileBytes == 0 {
+		c.FileBytes = 5 << 30
 	}
 	if c.Region == "" {
 		c.Region = "us-east-1"
@@ -201,6 +208,9 @@ func (c Config) Validate() error {
 	}
 	if c.LogBytes < 1<<20 {
 		fault("log_bytes", "%s is too little: want at least 1MiB", c.LogBytes)
+	}
+	if c.FileBytes < 1<<20 {
+		fault("file_bytes", "%s is too little: want at least 1MiB", c.FileBytes)
 	}
 	if c.LogAge < time.Minute {
 		fault("log_age", "%s is too short: want at least 1m", c.LogAge)

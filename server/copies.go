@@ -8,6 +8,7 @@ import (
 
 	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/api/admin"
+	"github.com/runnel-io/runnel/internal/collection"
 	"github.com/runnel-io/runnel/internal/store"
 )
 
@@ -19,10 +20,11 @@ const copyDir = "backup.tmp"
 // copies makes the copies of the data for backups. One exists at a time: each
 // keeps files on the disk that compaction has replaced.
 type copies struct {
-	dir     string
-	store   *store.Store
-	working *working
-	one     sync.Mutex // held while there is a copy
+	dir         string
+	store       *store.Store
+	collections *collection.Set
+	working     *working
+	one         sync.Mutex // held while there is a copy
 }
 
 // Backup implements admin.Backups.
@@ -42,7 +44,7 @@ func (c *copies) Backup() (admin.Copy, error) {
 	// An earlier one that could not be removed would be in the way.
 	err := removeCopies(c.dir)
 	if err == nil {
-		err = c.store.Backup(dest)
+		err = c.collections.Copy(filepath.Join(dest, blobsDir), func() error { return c.store.Backup(dest) })
 	}
 	if err == nil { // after the store, which knows whose they are
 		err = c.working.linkAll(filepath.Join(dest, workingDir))

@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/runnel-io/runnel"
+	"github.com/runnel-io/runnel/internal/api/algorithmia"
 	"github.com/runnel-io/runnel/internal/auth"
 	"github.com/runnel-io/runnel/internal/catalog"
 	"github.com/runnel-io/runnel/internal/queue"
@@ -118,4 +121,35 @@ func (s *Server) AddKeyWith(ctx context.Context, account string, p runnel.Permis
 // AlgorithmName returns the name of the algorithm with an id.
 func (s *Server) AlgorithmName(ctx context.Context, id string) (string, bool) {
 	return s.algorithmAPI().algorithmName(ctx, id)
+}
+
+// DataAs is a request of the data API by a caller whom no request makes.
+func (s *Server) DataAs(by auth.Caller, method, path, body string) (status int, text string) {
+	status, text, _ = s.RequestAs(by, method, "/v1/data/"+path, body, nil)
+	return status, text
+}
+
+// RequestAs is any request of the API, if it is one.
+func (s *Server) RequestAs(by auth.Caller, method, path, body string, header http.Header) (status int, text string, is bool) {
+	r, err := http.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
+	if err != nil {
+		return 0, "", false
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	door := &algorithmia.Door{Auth: known(by), Log: s.log, Data: hosted{s.collections, s.catalog}}
+	w := httptest.NewRecorder()
+	door.Handler().ServeHTTP(w, r)
+	return w.Code, w.Body.String(), true
+}
+
+// known takes every request as one of a caller.
+type known auth.Caller
+
+func (k known) Verify(*http.Request, []byte, string) (auth.Caller, error) { return auth.Caller(k), nil }
+
+// PutData writes a file without a request.
+func (s *Server) PutData(by auth.Caller, p algorithmia.Place, text string) error {
+	return hosted{s.collections, s.catalog}.PutFile(context.Background(), by, p, strings.NewReader(text), int64(len(text)), nil)
 }

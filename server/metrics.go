@@ -135,6 +135,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 	describeFlows(ch)
 	describeLogs(ch)
+	describeData(ch)
 	for _, m := range storeMetrics {
 		ch <- m.desc
 	}
@@ -171,6 +172,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.collectFlows(ch, send)
 	c.collectLogs(send)
+	c.collectData(send)
 	st := c.server.store.Stats()
 	for _, m := range storeMetrics {
 		send(m.desc, m.kind, m.value(st))

@@ -53,6 +53,7 @@ func (s *Server) run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error { return s.queues.Run(ending) })
+	g.Go(func() error { return s.collections.Run(ending) })
 	g.Go(func() error {
 		// What changes from here on is a change: also while begin reads.
 		var w *watcher

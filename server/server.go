@@ -18,20 +18,22 @@ import (
 	"github.com/runnel-io/runnel/internal/api/sqs"
 	"github.com/runnel-io/runnel/internal/auth"
 	"github.com/runnel-io/runnel/internal/catalog"
+	"github.com/runnel-io/runnel/internal/collection"
 	"github.com/runnel-io/runnel/internal/queue"
 	"github.com/runnel-io/runnel/internal/store"
 )
 
 // Server is a server with its listener and its data. Make one with New.
 type Server struct {
-	cfg       Config
-	log       *slog.Logger
-	listener  net.Listener
-	store     *store.Store
-	catalog   *catalog.Catalog
-	queues    *queue.Set
-	logs      *logs
-	functions *functions
+	cfg         Config
+	log         *slog.Logger
+	listener    net.Listener
+	store       *store.Store
+	catalog     *catalog.Catalog
+	queues      *queue.Set
+	collections *collection.Set
+	logs        *logs
+	functions   *functions
 	// algorithms are what Algorithmia's API keeps of functions.
 	algorithms *algorithms
 	flows      *flows
@@ -134,6 +136,11 @@ func (s *Server) open() (err error) {
 	if s.algorithms, err = openAlgorithms(filepath.Join(s.cfg.Dir, workingDir), s.store.Room, s.catalog); err != nil {
 		return err
 	}
+	if s.collections, err = collection.Open(s.store, collection.Options{
+		Dir: filepath.Join(s.cfg.Dir, blobsDir), FS: store.Disk, MaxFile: int64(s.cfg.FileBytes), Log: s.log,
+	}); err != nil {
+		return err
+	}
 	s.logs = openLogs(&s.cfg, s.store.Room)
 	defer func() {
 		if err != nil {
@@ -199,7 +206,7 @@ func (s *Server) Keys() []Key { return s.keys }
 func (s *Server) native() *admin.Door {
 	functions := functionAPI{s.applier, filepath.Join(s.cfg.Dir, workersDir)}
 	return &admin.Door{
-		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store, working: s.algorithms.working},
+		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store, collections: s.collections, working: s.algorithms.working},
 		Version: s.cfg.Version, Log: s.log,
 		QueueChanges: queueAPI{s.applier}, Functions: functions, Versions: functions, Builds: functions, Secrets: functions, Invocations: functions, Applier: functions,
 		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Accounts: identityAPI{s.catalog}, Keys: identityAPI{s.catalog}, Audits: identityAPI{s.catalog}, Reloader: reloader{s}, Stopping: s.stopping,

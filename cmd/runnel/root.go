@@ -39,7 +39,7 @@ runnel dev -f runnel.yaml and, in another terminal, runnel send.`,
 		}
 	}
 	add("server", newDemoCommand(), newDevCommand(), newServeCommand())
-	add("client", newSendCommand(), newReceiveCommand(), newQueueCommand(), newInvokeCommand(), newFunctionCommand(), newRollbackCommand(), newFlowCommand(), newDLQCommand(), newLogsCommand(), newSecretCommand(), newBuildsCommand(), newKeyCommand(), newAuditCommand())
+	add("client", newSendCommand(), newReceiveCommand(), newQueueCommand(), newInvokeCommand(), newFunctionCommand(), newRollbackCommand(), newFlowCommand(), newDLQCommand(), newLogsCommand(), newSecretCommand(), newBuildsCommand(), newKeyCommand(), newAuditCommand(), newDataCommand())
 	add("client", newApplyCommand(), newReloadCommand(), newWaitCommand(), newGetCommand(), newDescribeCommand(), newDeleteCommand(), newBackupCommand(), newLoadCommand())
 	root.AddCommand(newCheckCommand())
 	root.AddCommand(newVersionCommand())

@@ -80,6 +80,8 @@ func addServerFlags(cmd *cobra.Command, cfg *server.Config, logs *logFlags, dir,
 	f.Var((*sizeFlag)(&cfg.LogBytes), "log-bytes", "how much of the disk the lines that functions print may take")
 	cfg.LogAge = 7 * 24 * time.Hour
 	f.Var((*ageFlag)(&cfg.LogAge), "log-age", "how long they are kept")
+	cfg.FileBytes = 5 << 30
+	f.Var((*sizeFlag)(&cfg.FileBytes), "file-bytes", "how large a hosted file may be")
 	f.StringVar(&logs.level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&logs.format, "log-format", logFormat, "plain (for people), text or json")
 }

@@ -13,7 +13,7 @@ import (
 type Batch struct {
 	ops    []op
 	others bool // holds something besides appends
-	bytes  int  // appended
+	bytes  int  // appended and set
 	keys   int  // touched besides
 
 	done func(error) // run by settle, in the order of commits; may be nil
@@ -66,6 +66,7 @@ func (b *Batch) Len() int { return len(b.ops) }
 // Set gives a key a value.
 func (b *Batch) Set(space Space, key, value []byte) {
 	b.touch()
+	b.bytes += len(key) + len(value)
 	b.ops = append(b.ops, op{kind: opSet, space: space, key: key, value: value})
 }
 

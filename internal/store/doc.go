@@ -43,6 +43,10 @@
 //	q | queue             queue settings (internal/queue)
 //	v | queue | start     tasks that move dead letters (internal/queue)
 //	f | queue | time | id deduplication of a FIFO queue (internal/queue)
+//	h | kind | owner | 0 | name   collections of files (internal/collection)
+//	i | collection | name         files: size, checksums, where the content is
+//	b | collection | content      contents of small files
+//	g | collection | content      blobs that no file has, or not yet
 //
 // See docs/adr/0001-storage-engine.md.
 package store

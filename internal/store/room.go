@@ -34,6 +34,18 @@ func (s *Store) Room() error {
 	return nil
 }
 
+// RoomFor is Room for who writes bytes beside the store, in the same
+// filesystem: the writer, which asks for the others, may not be at work then.
+// It returns ErrNoSpace if less than the reserve would be left.
+func (s *Store) RoomFor(bytes int64) error {
+	s.checkRoom()
+	free := s.room.free.Load()
+	if s.room.low.Load() || s.opt.FreeReserve >= 0 && free > 0 && bytes > 0 && free < uint64(bytes)+uint64(s.opt.FreeReserve) {
+		return ErrNoSpace
+	}
+	return nil
+}
+
 func (s *Store) checkRoom() {
 	if s.opt.FreeReserve < 0 {
 		return

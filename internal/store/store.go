@@ -20,6 +20,9 @@ import (
 // was not synced (package storetest).
 type FS = vfs.FS
 
+// Disk is the filesystem of the operating system.
+var Disk FS = vfs.Default
+
 // Space is the first byte of a key: each kind of document has its own. The
 // list is in the package comment.
 type Space byte
@@ -262,7 +265,17 @@ func (s *Store) get(key, buf []byte) ([]byte, error) {
 // good until f returns.
 func (s *Store) Scan(space Space, prefix []byte, f func(key, value []byte) bool) error {
 	lower := appendKey(nil, space, prefix)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upperBound(lower)})
+	return s.scan(lower, upperBound(lower), f)
+}
+
+// Range calls f with each key of the space from lo on and below hi, as Scan
+// does.
+func (s *Store) Range(space Space, lo, hi []byte, f func(key, value []byte) bool) error {
+	return s.scan(appendKey(nil, space, lo), appendKey(nil, space, hi), f)
+}
+
+func (s *Store) scan(lower, upper []byte, f func(key, value []byte) bool) error {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}

@@ -24,7 +24,7 @@ const smallBody = 1 << 20
 // Door is the Algorithmia API. Auth and Log are needed; the routes of a part
 // that is nil answer 501.
 type Door struct {
-	Auth *auth.Authenticator
+	Auth Verifier
 	Log  *slog.Logger
 	// URL returns the URL by which the sender of a request reaches the server,
 	// for links. Nil: http and the Host of the request.
@@ -37,6 +37,11 @@ type Door struct {
 	Listeners  Listeners
 
 	table *table
+}
+
+// Verifier recognises callers, as auth.Authenticator does.
+type Verifier interface {
+	Verify(r *http.Request, body []byte, service string) (auth.Caller, error)
 }
 
 // Routes returns every route of the door.

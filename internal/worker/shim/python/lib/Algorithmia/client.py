@@ -36,10 +36,10 @@ class Client:
     def username(self):
         return next(self.dir("").dirs()).path
 
-    def send(self, method, path, body=None, type=None, query=None, timeout=SILENCE):
+    def send(self, method, path, body=None, type=None, query=None, timeout=SILENCE, length=None):
         """Returns the response, of any status: status, headers, read().
 
-        The caller closes it.
+        The caller closes it. length is that of a body that is a file.
         """
         import urllib.error
         import urllib.parse
@@ -53,6 +53,8 @@ class Client:
         request = urllib.request.Request(url, data=body, method=method)
         if type is not None:
             request.add_header("Content-Type", type)
+        if length is not None:
+            request.add_header("Content-Length", str(length))
         if self.apiKey:
             request.add_header("Authorization", self.apiKey)
         elif self.bearerToken:

@@ -1,6 +1,7 @@
 """Files of the data API."""
 
 import json
+import os
 import shutil
 import tempfile
 from datetime import datetime
@@ -61,10 +62,10 @@ class DataFile(DataObject):
 
     def putFile(self, path):
         with open(path, "rb") as file:
-            return self._put(file.read(), "application/octet-stream")
+            return self._put(file, "application/octet-stream", os.fstat(file.fileno()).st_size)
 
-    def _put(self, body, type):
-        response = self.client.send("PUT", self.url, body, type)
+    def _put(self, body, type, length=None):
+        response = self.client.send("PUT", self.url, body, type, length=length)
         status, said = response.status, message_of(response)
         if status != 200:
             raise DataApiError(said)
