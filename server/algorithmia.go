@@ -8,6 +8,6 @@ import (
 
 // algorithmia returns the handler of everything below /v1/.
 func (s *Server) algorithmia() http.Handler {
-	door := &algorithmia.Door{Auth: s.auth, Log: s.log}
+	door := &algorithmia.Door{Auth: s.auth, Log: s.log, Calls: callAPI{s.applier, s.printed, s.background}}
 	return door.Handler()
 }

@@ -68,9 +68,12 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 			options: worker.Options{
 				TempDir: workers,
 				Starts:  worker.NewStarts(runtime.NumCPU()),
-				Log:     func(line worker.Line) { l.add(ownerOf(line.Function), logLine(line)) },
-				Slog:    cfg.Log,
-				API:     in.serve,
+				Log: func(line worker.Line) {
+					l.add(ownerOf(line.Function), logLine(line))
+					in.printed.add(line.Invocation, line.Text)
+				},
+				Slog: cfg.Log,
+				API:  in.serve,
 
 				SameUser: cfg.WorkerUser == WorkerUserServer,
 			},

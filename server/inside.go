@@ -22,6 +22,8 @@ type inside struct {
 	// serve answers on a listener in the network of an isolated worker, until
 	// that is closed.
 	serve func(net.Listener)
+	// printed is told of the lines that workers print.
+	printed *printed
 }
 
 // environment returns the environment of a pool's processes, and what makes the
