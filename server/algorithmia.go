@@ -6,5 +6,8 @@ import (
 
 // algorithmia returns the API of Algorithmia.
 func (s *Server) algorithmia() *algorithmia.Door {
-	return &algorithmia.Door{Auth: s.auth, Log: s.log}
+	return &algorithmia.Door{
+		Auth: s.auth, Log: s.log,
+		Calls: callAPI{s.applier, s.printed, s.background},
+	}
 }

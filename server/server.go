@@ -24,21 +24,23 @@ import (
 
 // Server is a server with its listener and its data. Make one with New.
 type Server struct {
-	cfg       Config
-	log       *slog.Logger
-	listener  net.Listener
-	store     *store.Store
-	catalog   *catalog.Catalog
-	queues    *queue.Set
-	logs      *logs
-	functions *functions
-	flows     *flows
-	applier   *applier
-	reloads   chan struct{} // holds one token while nobody reloads
-	auth      *auth.Authenticator
-	passes    auth.Passes
-	http      *http.Server
-	keys      []Key
+	cfg        Config
+	log        *slog.Logger
+	listener   net.Listener
+	store      *store.Store
+	catalog    *catalog.Catalog
+	queues     *queue.Set
+	logs       *logs
+	functions  *functions
+	flows      *flows
+	applier    *applier
+	reloads    chan struct{} // holds one token while nobody reloads
+	auth       *auth.Authenticator
+	passes     auth.Passes
+	printed    *printed
+	background *background
+	http       *http.Server
+	keys       []Key
 
 	ready    atomic.Bool
 	opened   chan struct{} // closed when the doors open
@@ -69,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log,
+		cfg: cfg, log: cfg.Log, printed: new(printed), background: newBackground(),
 		failed: make(chan error, 1), opened: make(chan struct{}), stopping: make(chan struct{}), reloads: make(chan struct{}, 1),
 	}
 	s.reloads <- struct{}{}
@@ -137,7 +139,7 @@ func (s *Server) open() (err error) {
 	}()
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
-	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
+	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker, s.printed}); err != nil {
 		return err
 	}
 	defer func() {
