@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/server"
 )
 
@@ -366,5 +367,52 @@ func TestAlgoStorm(t *testing.T) {
 	storm.Wait()
 	if n := int(runs.Load()); n != ran || ran+refused != 40 || ran < 4 || refused == 0 {
 		t.Errorf("%d ran, %d were refused, and the function was called %d times", ran, refused, n)
+	}
+}
+
+// TestAlgoOfANarrowKey: a key calls what it names, from the pages that it names,
+// and so does what it calls.
+func TestAlgoOfANarrowKey(t *testing.T) {
+	t.Parallel()
+	r, _, _ := callers(t, nil, map[string]any{"timeout": "30s"})
+	key := func(may runnel.Permissions) *running {
+		k, err := r.AddKeyOf(t.Context(), "one", may)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.as(k.ID, k.Secret)
+	}
+	manners := key(runnel.Permissions{Algorithms: []string{"algo://default/manners"}})
+	both := key(runnel.Permissions{Algorithms: []string{"algo://default/*", "algo://one/private"}, Web: true})
+	pages := key(runnel.Permissions{Algorithms: []string{"algo://*"}, Web: true, Referers: []string{"a.example.com", "*.example.org"}})
+	origin := func(name, value string) http.Header { return http.Header{name: {value}} }
+	for _, test := range []struct {
+		who        *running
+		path, body string
+		header     http.Header
+		status     int
+		within     string
+	}{
+		{key(runnel.Permissions{}), "default/manners", "Neo", nil, 403, "algo_acl"},
+		{key(runnel.Permissions{Algorithms: []string{"algo://one/*"}}), "default/manners", "Neo", nil, 403, "algo_acl"},
+		{key(runnel.Permissions{}), "two/private", "", nil, 404, "not found"},
+		{manners, "default/manners", "Neo", nil, 200, "Hello Neo"},
+		{manners, "one/private/latestPrivate", "", nil, 403, "algo_acl"},
+		{both, "one/private/latestPrivate", "", nil, 200, "here"},
+		// As a child of a call: with the rights of its key.
+		{manners, "default/manners", "who", nil, 200, `"result":[]`},
+		{both, "default/manners", "who", nil, 200, `"result":["one"]`},
+		{manners, "default/manners", "Neo", origin("Referer", "https://a.example.com/x"), 403, "allow_web_algo"},
+		{both, "default/manners", "Neo", origin("Origin", "https://anywhere.example.net"), 200, "Hello Neo"},
+		{pages, "default/manners", "Neo", origin("Origin", "https://A.example.com:8443"), 200, "Hello Neo"},
+		{pages, "default/manners", "Neo", origin("Referer", "https://x.y.example.org/page"), 200, "Hello Neo"},
+		{pages, "default/manners", "Neo", origin("Referer", "https://example.org/page"), 403, "referer_host"},
+		{pages, "default/manners", "Neo", origin("Referer", "https://a.example.com.evil.net/"), 403, "referer_host"},
+		{pages, "default/manners", "Neo", origin("Origin", "null"), 403, "referer_host"},
+		{pages, "default/manners", "Neo", nil, 200, "Hello Neo"},
+	} {
+		if status, got := test.who.algo(t, test.path, test.body, test.header); status != test.status || !strings.Contains(got, test.within) {
+			t.Errorf("%s %q %v: got %d %s, want %d %s", test.path, test.body, test.header, status, got, test.status, test.within)
+		}
 	}
 }
