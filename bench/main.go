@@ -36,6 +36,7 @@ var scenarios = []scenario{
 	{name: "idle", about: "500 long polls and nothing to receive", run: idleScenario},
 	{name: "flow", about: "from a queue through a function to a queue", run: flowScenario},
 	{name: "transport", about: "calls of workers, by transport, against a bare pipe loop", run: transportScenario},
+	{name: "algo", about: "calls of an algorithm over HTTP against a bare net/http echo", run: algoScenario},
 	{name: "restart", about: "ten million messages and a new start", run: restartScenario, long: true},
 	{name: "soak", about: "20 minutes at 80 % of the top rate", run: soakScenario, long: true},
 }
@@ -60,6 +61,8 @@ func child(ctx context.Context, args []string) (is bool, err error) {
 		return true, bareCommand(ctx, args[1:], os.Stdout)
 	case args[0] == "transport":
 		return true, transportCommand(ctx, args[1:], os.Stdout)
+	case args[0] == "algo":
+		return true, algoCommand(ctx, args[1:], os.Stdout)
 	case args[0] == "echo":
 		return true, echoCommand(ctx, os.Stdout)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/runnel-io/runnel"
 	"github.com/runnel-io/runnel/internal/auth"
 	"github.com/runnel-io/runnel/internal/catalog"
 	"github.com/runnel-io/runnel/internal/queue"
@@ -64,6 +65,17 @@ func (s *Server) AddAccount(ctx context.Context, name string) (Key, error) {
 		return Key{}, err
 	}
 	k := auth.NewKey(a.Name, a.ID, false, time.Now())
+	return Key{ID: k.ID, Secret: k.Secret, Token: k.Token()}, s.catalog.AddKey(ctx, catalog.Key(k))
+}
+
+// AddKeyOf makes a standard key of an account that may do this.
+func (s *Server) AddKeyOf(ctx context.Context, account string, may runnel.Permissions) (Key, error) {
+	a, err := s.catalog.Account(ctx, account)
+	if err != nil {
+		return Key{}, err
+	}
+	k := auth.NewKey(a.Name, a.ID, false, time.Now())
+	k.Permissions = may
 	return Key{ID: k.ID, Secret: k.Secret, Token: k.Token()}, s.catalog.AddKey(ctx, catalog.Key(k))
 }
 
