@@ -54,14 +54,14 @@ func algoScenario(ctx context.Context, b *bench) (err error) {
 	for run := 1; run <= b.pairs; run++ {
 		for _, s := range sides {
 			f, err := b.childIn(ctx, append(os.Environ(), "RUNNEL_KEY="+s.at.key), strings.TrimSpace(s.name+", "+s.connections+" connections "+s.rate), run, b.self, "algo",
-				"-url", s.at.url, "-connections", s.connections, "-rate", cmp.Or(s.rate, "0"), "-seconds", b.seconds(3))
+				"-url", s.at.url, "-pid", strconv.Itoa(s.at.cmd.Process.Pid), "-connections", s.connections, "-rate", cmp.Or(s.rate, "0"), "-seconds", b.seconds(3))
 			if err != nil {
 				return err
 			}
 			s.runs = append(s.runs, f)
 		}
 	}
-	rows := [][]string{{"", "connections", "calls/s wanted", "calls/s, median", "p50 / p99 ms", "client CPU us/call", "each run, calls/s"}}
+	rows := [][]string{{"", "connections", "calls/s wanted", "calls/s, median", "p50 / p99 ms", "CPU us/call: client", "server", "workers", "each run, calls/s"}}
 	for _, s := range sides {
 		median := func(pick func(*figures) float64) float64 { return of(s.runs, pick).median() }
 		wanted := s.rate
@@ -73,12 +73,17 @@ func algoScenario(ctx context.Context, b *bench) (err error) {
 			fmt.Sprintf("%.0f", median(func(f *figures) float64 { return f.Rate })),
 			fmt.Sprintf("%.2f / %.2f", median(func(f *figures) float64 { return f.Wake.P50 }), median(func(f *figures) float64 { return f.Wake.P99 })),
 			fmt.Sprintf("%.0f", median(func(f *figures) float64 { return f.CPU })),
+			fmt.Sprintf("%.0f", median(func(f *figures) float64 { return f.ServerCPU })),
+			fmt.Sprintf("%.0f", median(func(f *figures) float64 { return f.WorkerCPU })),
 			of(s.runs, func(f *figures) float64 { return f.Rate }).list("%.0f"),
 		})
 	}
 	b.table(rows...)
 	most := max(of(sides[0].runs, func(f *figures) float64 { return f.Rate }).median(), of(sides[2].runs, func(f *figures) float64 { return f.Rate }).median())
 	p50 := of(sides[4].runs, func(f *figures) float64 { return f.Wake.P50 }).median()
+	spent := func(f *figures) float64 { return f.CPU + f.ServerCPU + f.WorkerCPU }
+	all := min(of(sides[0].runs, spent).median(), of(sides[2].runs, spent).median())
+	b.printf("Client, server and workers together use %.0f us of processor time a call: two cores that do nothing else have room for about %.0f calls/s.\n\n", all, 2e6/all)
 	b.printf("Goal, at least 4,000 calls/s: %.0f: %s. Goal, p50 under 2 ms at 100 calls/s: %.2f: %s.\n\n", most, verdict(most >= 4000), p50, verdict(p50 < 2))
 	return nil
 }
@@ -134,6 +139,7 @@ func algoCommand(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("algo", flag.ContinueOnError)
 	echo := flags.Bool("echo", false, "be the bare server")
 	url := flags.String("url", "", "the server")
+	pid := flags.Int("pid", 0, "the process of the server")
 	connections := flags.Int("connections", 1, "calls at once")
 	rate := flags.Int("rate", 0, "calls a second; 0: as many as there can be")
 	seconds := flags.Duration("seconds", time.Second, "how long")
@@ -169,7 +175,7 @@ func algoCommand(ctx context.Context, args []string, out io.Writer) error {
 	if _, err := drive(ctx, callers, *seconds/10); err != nil {
 		return err
 	}
-	cpu := ownCPU()
+	cpu, server, workers := ownCPU(), processCPU(*pid), childrenCPU(*pid)
 	var took []time.Duration
 	var err error
 	if *rate == 0 {
@@ -180,12 +186,15 @@ func algoCommand(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	cpu, server, workers = ownCPU()-cpu, processCPU(*pid)-server, childrenCPU(*pid)-workers
 	slices.Sort(took)
 	n := float64(len(took))
 	ms := func(q float64) float64 { return took[min(int(q*n), len(took)-1)].Seconds() * 1000 }
 	f := figures{
 		Mode: "algo", Messages: int64(len(took)), Seconds: seconds.Seconds(), Rate: n / seconds.Seconds(),
-		CPU:        (ownCPU() - cpu).Seconds() * 1e6 / n,
+		CPU:        cpu.Seconds() * 1e6 / n,
+		ServerCPU:  server.Seconds() * 1e6 / n,
+		WorkerCPU:  workers.Seconds() * 1e6 / n,
 		Wake:       &latency{P50: ms(0.5), P99: ms(0.99), P999: ms(0.999), Max: ms(1)},
 		Durability: "none: nothing is stored",
 		Commit:     commit(ctx),
