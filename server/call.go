@@ -81,6 +81,9 @@ func (c *call) try(ctx context.Context, f *functions, out *answer) error {
 	cancel()
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) && runnel.CodeOf(err) != runnel.CodeInvalid {
+			if why := f.broken(c.ref); why != "" {
+				return runnel.Errorf(runnel.CodeInvalid, "the code does not load: %s", why)
+			}
 			return runnel.Errorf(runnel.CodeLimit, "no worker was free within %s: %v", c.wait, err)
 		}
 		return err
@@ -111,6 +114,20 @@ func (c *call) try(ctx context.Context, f *functions, out *answer) error {
 	}
 	out.format, out.payload = answers[0].Format, answers[0].Payload
 	return nil
+}
+
+// broken says why no worker of the version that ref names starts; empty where some
+// run, or start.
+func (f *functions) broken(ref string) string {
+	name, v, err := f.set.Find(ref)
+	if err != nil {
+		return ""
+	}
+	info, err := f.set.Get(name)
+	if ran := info.Ran[v.Hash]; err == nil && ran.Idle+ran.Busy == 0 {
+		return ran.LastError
+	}
+	return ""
 }
 
 // makeGo calls a Go handler with a message.
