@@ -1,11 +1,14 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/runnel-io/runnel/server"
 )
 
 // gated is code that loads while its gate is open.
@@ -54,4 +57,36 @@ func TestAlgoOfBrokenCode(t *testing.T) {
 	expect("default/gated?timeout=1", "Neo", 200, `"error_type":"LoadingError"`, "418")
 	closed.Store(false)
 	expect("default/gated", "Neo", 200, `{"result":"Neo"`)
+}
+
+// TestAlgoVoidHoldsItsPlace: a call that nobody waits for has its place among
+// those of the account until it has ended.
+func TestAlgoVoidHoldsItsPlace(t *testing.T) {
+	t.Parallel()
+	_, one, _ := callers(t, func(cfg *server.Config) { cfg.SessionLimit = 1 }, map[string]any{"timeout": "60s"})
+	arrived, release := make(chan struct{}), make(chan struct{})
+	gate := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		close(arrived) // a second call would panic
+		select {
+		case <-release:
+		case <-req.Context().Done():
+		}
+	}))
+	defer gate.Close()
+	input := fmt.Sprintf(`{"count": %q}`, gate.URL)
+	if status, got := one.algo(t, "default/manners?output=void", input, http.Header{"Content-Type": {"application/json"}}); status != 200 {
+		t.Fatalf("got %d %s", status, got)
+	}
+	<-arrived
+	for _, output := range []string{"", "?output=raw", "?output=void"} {
+		if status, got := one.algo(t, "default/manners"+output, "Neo"); status != 429 {
+			t.Errorf("%q beside it: got %d %s, want 429", output, status, got)
+		}
+	}
+	close(release)
+	a := &app{running: one, t: t}
+	a.until("its place is free again", func() bool {
+		status, _ := one.algo(t, "default/manners", "Neo")
+		return status == 200
+	})
 }
