@@ -1,6 +1,7 @@
 package runnel
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -46,6 +47,56 @@ func AllPermissions() Permissions {
 	return Permissions{Algorithms: []string{"algo://*"}, Web: true, Data: true, DataWrite: true, Queues: true}
 }
 
+// Validate returns every fault; each is a *FieldError.
+func (p Permissions) Validate() error {
+	var v faults
+	if len(p.Algorithms) > maxPatterns {
+		v.add("algorithms", "has %d entries, at most %d are kept", len(p.Algorithms), maxPatterns)
+		return v.err()
+	}
+	for i, pattern := range p.Algorithms {
+		name, found := strings.CutPrefix(pattern, "algo://")
+		owner, rest, both := strings.Cut(name, "/")
+		if !found || name != "*" && (!both || !isPart(owner) || rest != "*" && !isPart(rest)) {
+			v.add(fmt.Sprintf("algorithms[%d]", i), "%.100q: want algo://*, algo://OWNER/* or algo://OWNER/NAME", pattern)
+		}
+	}
+	if len(p.Referers) > maxPatterns {
+		v.add("referers", "has %d entries, at most %d are kept", len(p.Referers), maxPatterns)
+		return v.err()
+	}
+	for i, host := range p.Referers {
+		name := strings.TrimPrefix(host, "*.")
+		if name == "" || len(host) > 253 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789.-:") != "" {
+			v.add(fmt.Sprintf("referers[%d]", i), "%.100q: want a host in lower case, example.com, or all below one, *.example.com", host)
+		}
+	}
+	return v.err()
+}
+
+// maxPatterns is how many functions, and how many hosts, permissions may name.
+const maxPatterns = 200
+
+func isPart(name string) bool {
+	return name != "" && len(name) <= 64 && strings.Trim(name, nameBytes) == ""
+}
+
+// Within says whether p allows nothing that q does not.
+func (p Permissions) Within(q Permissions) bool {
+	for _, pattern := range p.Algorithms {
+		if !slices.Contains(q.Algorithms, pattern) && !q.Calls(strings.TrimPrefix(pattern, "algo://")) {
+			return false
+		}
+	}
+	within := func(p, q bool) bool { return !p || q }
+	if p.Web && q.Web && len(q.Referers) > 0 {
+		if len(p.Referers) == 0 || slices.ContainsFunc(p.Referers, func(host string) bool { return !slices.Contains(q.Referers, host) }) {
+			return false
+		}
+	}
+	return within(p.Web, q.Web) && within(p.Data, q.Data) && within(p.DataWrite, q.DataWrite) && within(p.Queues, q.Queues) && within(p.Management, q.Management)
+}
+
 // Calls says whether the function OWNER/NAME may be called.
 func (p Permissions) Calls(function string) bool {
 	return slices.ContainsFunc(p.Algorithms, func(pattern string) bool {
@@ -57,10 +108,10 @@ func (p Permissions) Calls(function string) bool {
 	})
 }
 
-// Within returns what both p and q allow. Of patterns of functions those of each
+// And returns what both p and q allow. Of patterns of functions those of each
 // stay that the other covers, and of hosts of pages those of p, where q has any,
 // that q has too.
-func (p Permissions) Within(q Permissions) Permissions {
+func (p Permissions) And(q Permissions) Permissions {
 	out := Permissions{
 		Web: p.Web && q.Web, Data: p.Data && q.Data, DataWrite: p.DataWrite && q.DataWrite,
 		Queues: p.Queues && q.Queues, Management: p.Management && q.Management,

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/runnel-io/runnel"
 )
 
@@ -39,13 +41,18 @@ type Account struct {
 	UUID string
 	// Organization is whether it is one: it has members, and keys of its own.
 	Organization bool
-	Profile
-	// SessionLimit is how many calls may be under way at once, WorkerLimit how
-	// many workers all functions together may have. 0: the server's default.
-	SessionLimit, WorkerLimit int
+	AccountSettings
 }
 
-// Profile is what an account says of itself.
+// AccountSettings are what can change of an account.
+type AccountSettings struct {
+	Profile
+	// SessionLimit is how many calls may be under way at once. 0: the server's
+	// default.
+	SessionLimit int `json:"session_limit,omitempty"`
+}
+
+// Profile is what an account says of itself, each to 255 bytes.
 type Profile struct {
 	Email       string `json:"email,omitempty"`
 	FullName    string `json:"full_name,omitempty"`
@@ -53,18 +60,47 @@ type Profile struct {
 	CompanyRole string `json:"company_role,omitempty"`
 }
 
-// accountDocument is how an account is stored, under its name.
+// Limits of an account.
+const (
+	// MaxSessionLimit is the most that a session limit can be.
+	MaxSessionLimit = 100_000
+	maxProfile      = 255
+)
+
+// accountDocument is how an account is stored, under its name. Documents of
+// earlier releases have neither a UUID nor settings.
 type accountDocument struct {
-	ID      string    `json:"id"`
-	Created time.Time `json:"created"`
+	ID           string    `json:"id"`
+	Created      time.Time `json:"created"`
+	UUID         string    `json:"uuid,omitempty"`
+	Organization bool      `json:"organization,omitempty"`
+	AccountSettings
 }
+
+// accounts are the namespace of UUIDs of accounts that were made before they
+// had one.
+var accounts = uuid.MustParse("0a1f4a1c-0b0e-5d4e-9a34-4b6f3f1d2f5e")
 
 // CreateAccount makes an account with a new id. CodeInvalid for a name that no
 // account may have, CodeConflict for one that exists.
 func (c *Catalog) CreateAccount(ctx context.Context, name string) (Account, error) {
+	return c.NewAccount(ctx, name, false, AccountSettings{})
+}
+
+// NewAccount makes an account, or an organisation, with settings. Its errors
+// are those of CreateAccount; a setting that is wrong is a *runnel.FieldError.
+func (c *Catalog) NewAccount(ctx context.Context, name string, organization bool, settings AccountSettings) (Account, error) {
+	if err := settings.validate(); err != nil {
+		return Account{}, err
+	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	a, d, err := c.newAccount(name)
+	a, err := c.newAccount(name)
+	if err != nil {
+		return Account{}, err
+	}
+	a.Organization, a.AccountSettings = organization, settings
+	d, err := a.document()
 	if err != nil {
 		return Account{}, err
 	}
@@ -74,21 +110,102 @@ func (c *Catalog) CreateAccount(ctx context.Context, name string) (Account, erro
 	return a, nil
 }
 
-// newAccount returns an account that does not exist yet, and its document. The
-// caller holds c.changing.
-func (c *Catalog) newAccount(name string) (Account, Document, error) {
+// newAccount returns an account that does not exist yet. The caller holds
+// c.changing.
+func (c *Catalog) newAccount(name string) (Account, error) {
 	if err := checkAccountName(name); err != nil {
-		return Account{}, Document{}, err
+		return Account{}, err
 	}
 	if err := c.expect(kindAccount, name, 0); err != nil {
-		return Account{}, Document{}, err
+		return Account{}, err
 	}
-	a := Account{Name: name, ID: c.newID(name), Created: c.now()}
-	value, err := json.Marshal(accountDocument{ID: a.ID, Created: a.Created})
+	return Account{Name: name, ID: c.newID(name), Created: c.now(), UUID: uuid.NewString()}, nil
+}
+
+func (a *Account) document() (Document, error) {
+	value, err := json.Marshal(accountDocument{ID: a.ID, Created: a.Created, UUID: a.UUID, Organization: a.Organization, AccountSettings: a.AccountSettings})
 	if err != nil {
-		return Account{}, Document{}, fmt.Errorf("write account %q: %w", name, err)
+		return Document{}, fmt.Errorf("write account %q: %w", a.Name, err)
 	}
-	return a, Document{Kind: kindAccount, Name: name, Value: value}, nil
+	return Document{Kind: kindAccount, Name: a.Name, Value: value}, nil
+}
+
+// UpdateAccount changes the settings of an account: change gets those that it
+// has. CodeNotFound if there is none; the errors of change are its own.
+func (c *Catalog) UpdateAccount(ctx context.Context, name string, change func(*AccountSettings) error) (Account, error) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	a, err := c.Account(ctx, name)
+	if err != nil {
+		return Account{}, err
+	}
+	before := a.AccountSettings
+	if err := change(&a.AccountSettings); err != nil {
+		return Account{}, err
+	}
+	if err := a.AccountSettings.validate(); err != nil {
+		return Account{}, err
+	}
+	if a.AccountSettings == before {
+		return a, nil
+	}
+	d, err := a.document()
+	if err != nil {
+		return Account{}, err
+	}
+	if _, err := c.commit(ctx, d); err != nil {
+		return Account{}, err
+	}
+	return a, nil
+}
+
+// DeleteAccount forgets an account with its keys and memberships. What else it
+// owns the caller has looked for before. The account default stays.
+func (c *Catalog) DeleteAccount(ctx context.Context, name string) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	if _, err := c.Account(ctx, name); err != nil {
+		return err
+	}
+	if name == DefaultAccount {
+		return runnel.Errorf(runnel.CodeConflict, "the account %s stays: bare names belong to it", name)
+	}
+	gone := []Document{{Kind: kindAccount, Name: name}}
+	c.mu.RLock()
+	for id, k := range c.keys {
+		if k.Account == name {
+			gone = append(gone, Document{Kind: kindKey, Name: id})
+		}
+	}
+	for member := range c.documents[kindMember] {
+		if organization, user, _ := strings.Cut(member, "/"); organization == name || user == name {
+			gone = append(gone, Document{Kind: kindMember, Name: member})
+		}
+	}
+	c.mu.RUnlock()
+	return c.remove(ctx, gone...)
+}
+
+func (s *AccountSettings) validate() error {
+	for _, field := range []struct{ path, value string }{
+		{"email", s.Email}, {"full_name", s.FullName}, {"company", s.Company}, {"company_role", s.CompanyRole},
+	} {
+		if err := plainText(field.path, field.value, maxProfile); err != nil {
+			return err
+		}
+	}
+	if s.SessionLimit < 0 || s.SessionLimit > MaxSessionLimit {
+		return &runnel.FieldError{Path: "session_limit", Err: fmt.Errorf("%d is not between 0, which is the server's default, and %d", s.SessionLimit, MaxSessionLimit)}
+	}
+	return nil
+}
+
+// plainText refuses what is not one line of text.
+func plainText(path, value string, most int) error {
+	if len(value) > most || !isPlain(value) {
+		return &runnel.FieldError{Path: path, Err: fmt.Errorf("want one line of text of at most %d bytes", most)}
+	}
+	return nil
 }
 
 func checkAccountName(name string) error {
@@ -99,6 +216,8 @@ func checkAccountName(name string) error {
 		return runnel.Errorf(runnel.CodeInvalid, "the account name %.80q is not of 1 to 64 of the characters a-z, 0-9, _ and -, the first a letter or digit", name)
 	case len(name) == len(DefaultAccountID) && strings.Trim(name, "0123456789") == "":
 		return runnel.Errorf(runnel.CodeInvalid, "the account name %q has the form of an account id; choose another", name)
+	case len(name) == len(uuid.Nil.String()) && uuid.Validate(name) == nil:
+		return runnel.Errorf(runnel.CodeInvalid, "the account name %q has the form of a UUID; choose another", name)
 	}
 	return nil
 }
@@ -138,12 +257,21 @@ func (c *Catalog) Account(ctx context.Context, name string) (Account, error) {
 
 // AccountByID returns an account by its 12 digits, or CodeNotFound.
 func (c *Catalog) AccountByID(ctx context.Context, id string) (Account, error) {
+	return c.accountBy(ctx, c.names, id)
+}
+
+// AccountByUUID returns an account by its UUID, or CodeNotFound.
+func (c *Catalog) AccountByUUID(ctx context.Context, id string) (Account, error) {
+	return c.accountBy(ctx, c.uuids, id)
+}
+
+func (c *Catalog) accountBy(ctx context.Context, names map[string]string, id string) (Account, error) {
 	if err := ctx.Err(); err != nil {
 		return Account{}, err
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	name, ok := c.names[id]
+	name, ok := names[id]
 	if !ok {
 		return Account{}, runnel.Errorf(runnel.CodeNotFound, "there is no account with the id %.80q", id)
 	}
@@ -170,9 +298,21 @@ func (c *Catalog) showAccount(d Document) error {
 	if other, taken := c.names[v.ID]; taken && other != d.Name {
 		return fmt.Errorf("read account %q: account %q has the same id %s", d.Name, other, v.ID)
 	}
-	c.accounts[d.Name] = Account{Name: d.Name, ID: v.ID, Created: v.Created}
-	c.names[v.ID] = d.Name
+	if v.UUID == "" {
+		v.UUID = uuid.NewSHA1(accounts, []byte(v.ID)).String()
+	}
+	c.accounts[d.Name] = Account{
+		Name: d.Name, ID: v.ID, Created: v.Created, UUID: v.UUID, Organization: v.Organization, AccountSettings: v.AccountSettings,
+	}
+	c.names[v.ID], c.uuids[v.UUID] = d.Name, d.Name
 	return nil
+}
+
+func (c *Catalog) hideAccount(name string) {
+	a := c.accounts[name]
+	delete(c.names, a.ID)
+	delete(c.uuids, a.UUID)
+	delete(c.accounts, name)
 }
 
 // now is the clock without what a document does not keep.

@@ -70,6 +70,8 @@ type Catalog struct {
 	documents map[string]map[string]Document // by kind and name
 	accounts  map[string]Account             // by name
 	names     map[string]string              // of accounts, by id
+	uuids     map[string]string              // the same, by UUID
+	memberOf  map[string][]string            // organisations, by user
 	keys      map[string]Key                 // by id
 }
 
@@ -84,6 +86,8 @@ func Open(s *store.Store, opt Options) (*Catalog, error) {
 		documents: make(map[string]map[string]Document),
 		accounts:  make(map[string]Account),
 		names:     make(map[string]string),
+		uuids:     make(map[string]string),
+		memberOf:  make(map[string][]string),
 		keys:      make(map[string]Key),
 	}
 	var failed error
@@ -115,8 +119,8 @@ func (c *Catalog) load(key, value []byte) error {
 	return c.show(Document{Kind: kind, Name: name, Version: s.Version, Value: s.Value})
 }
 
-// Get, List, Put and Delete are for all kinds but accounts and keys, which have
-// methods of their own.
+// Get, List, Put and Delete are for all kinds but accounts, members and keys,
+// which have methods of their own.
 
 // Get returns a document, or CodeNotFound.
 func (c *Catalog) Get(ctx context.Context, kind, name string) (Document, error) {
@@ -180,13 +184,13 @@ func (c *Catalog) Delete(ctx context.Context, kind, name string, expected uint64
 	if err := c.expect(kind, name, expected); err != nil {
 		return err
 	}
-	return c.remove(ctx, kind, name)
+	return c.remove(ctx, Document{Kind: kind, Name: name})
 }
 
 // general refuses the kinds that have methods of their own: these keep their
 // rules, and do not let secrets out with the rest.
 func general(kind string) error {
-	if kind == kindAccount || kind == kindKey {
+	if kind == kindAccount || kind == kindMember || kind == kindKey {
 		return runnel.Errorf(runnel.CodeInvalid, "documents of the kind %s have methods of their own", kind)
 	}
 	return nil
@@ -249,19 +253,24 @@ func (c *Catalog) commit(ctx context.Context, documents ...Document) (uint64, er
 	return version, nil
 }
 
-// remove deletes a document. The caller holds c.changing.
-func (c *Catalog) remove(ctx context.Context, kind, name string) error {
+// remove deletes documents together, of which Kind and Name count. The caller
+// holds c.changing.
+func (c *Catalog) remove(ctx context.Context, documents ...Document) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	var b store.Batch
-	b.Delete(space, storeKey(kind, name))
+	for _, d := range documents {
+		b.Delete(space, storeKey(d.Kind, d.Name))
+	}
 	if err := c.apply(&b, c.version+1); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.hide(kind, name)
+	for _, d := range documents {
+		c.hide(d.Kind, d.Name)
+	}
 	return nil
 }
 
@@ -293,6 +302,8 @@ func (c *Catalog) show(d Document) error {
 		if err := c.showKey(d); err != nil {
 			return err
 		}
+	case kindMember:
+		c.showMember(d.Name)
 	}
 	if c.documents[d.Kind] == nil {
 		c.documents[d.Kind] = make(map[string]Document)
@@ -301,9 +312,14 @@ func (c *Catalog) show(d Document) error {
 	return nil
 }
 
-// hide is the reverse of show. Accounts are never deleted.
+// hide is the reverse of show.
 func (c *Catalog) hide(kind, name string) {
-	if kind == kindKey {
+	switch kind {
+	case kindAccount:
+		c.hideAccount(name)
+	case kindMember:
+		c.hideMember(name)
+	case kindKey:
 		delete(c.keys, name)
 	}
 	delete(c.documents[kind], name)
@@ -316,7 +332,7 @@ func (d *Document) validate() error {
 	if d.Name == "" || len(d.Name) > MaxName {
 		return runnel.Errorf(runnel.CodeInvalid, "the name of a %s has %d bytes, want 1 to %d", d.Kind, len(d.Name), MaxName)
 	}
-	if !utf8.ValidString(d.Name) || strings.ContainsFunc(d.Name, unicode.IsControl) {
+	if !isPlain(d.Name) {
 		return runnel.Errorf(runnel.CodeInvalid, "the name %.80q of a %s is not plain text", d.Name, d.Kind)
 	}
 	if len(d.Value) > MaxValue {
@@ -326,6 +342,11 @@ func (d *Document) validate() error {
 		return runnel.Errorf(runnel.CodeInvalid, "the value of the %s %q is not JSON", d.Kind, d.Name)
 	}
 	return nil
+}
+
+// isPlain says whether text is one line of it.
+func isPlain(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 func storeKey(kind, name string) []byte { return []byte(kind + "\x00" + name) }

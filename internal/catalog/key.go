@@ -13,6 +13,9 @@ import (
 
 const kindKey = "key"
 
+// maxLabel is the most bytes of a label.
+const maxLabel = 64
+
 // Key is an API key of an account. It has the fields of auth.Key, in the same
 // order, so that one converts to the other.
 type Key struct {
@@ -60,6 +63,7 @@ type keyDocument struct {
 func (c *Catalog) Key(_ context.Context, id string) (Key, error) {
 	c.mu.RLock()
 	k, ok := c.keys[id]
+	k.Organizations = c.memberOf[k.Account]
 	c.mu.RUnlock()
 	if !ok {
 		return Key{}, runnel.Errorf(runnel.CodeNotFound, "there is no such key")
@@ -119,6 +123,17 @@ func (c *Catalog) newKey(k Key, a Account) (Document, error) {
 	if err := c.expect(kindKey, k.ID, 0); err != nil {
 		return Document{}, err
 	}
+	return k.document()
+}
+
+// document returns a key as it is stored.
+func (k *Key) document() (Document, error) {
+	if err := plainText("label", k.Label, maxLabel); err != nil {
+		return Document{}, err
+	}
+	if err := k.Permissions.Validate(); err != nil {
+		return Document{}, err
+	}
 	value, err := json.Marshal(keyDocument{
 		Secret: k.Secret, Account: k.Account, Admin: k.Admin, Created: k.Created.UTC(),
 		Label: k.Label, Expires: k.Expires, Permissions: &k.Permissions,
@@ -129,6 +144,69 @@ func (c *Catalog) newKey(k Key, a Account) (Document, error) {
 	return Document{Kind: kindKey, Name: k.ID, Value: value}, nil
 }
 
+// UpdateKey changes the label, the permissions and the end of a key: change gets
+// the key as it is, without its secret. CodeNotFound if there is none; the errors
+// of change are its own. What else it changes is not looked at.
+func (c *Catalog) UpdateKey(ctx context.Context, id string, change func(*Key) error) (Key, error) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	k, err := c.Key(ctx, id)
+	if err != nil {
+		return Key{}, err
+	}
+	wanted := k
+	wanted.Secret = ""
+	if err := change(&wanted); err != nil {
+		return Key{}, err
+	}
+	k.Label, k.Permissions, k.Expires = wanted.Label, wanted.Permissions, wanted.Expires
+	d, err := k.document()
+	if err != nil {
+		return Key{}, err
+	}
+	if _, err := c.commit(ctx, d); err != nil {
+		return Key{}, err
+	}
+	return k, nil
+}
+
+// RotateKey stores a new key in the place of an old one, with its account, type,
+// label and permissions, and has the old one end after a while, in one commit;
+// if it ends before, it ends then. A key that has ended is CodeConflict.
+func (c *Catalog) RotateKey(ctx context.Context, id string, newKey func(old Key) Key, overlap time.Duration) (Key, error) {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	old, err := c.Key(ctx, id)
+	if err != nil {
+		return Key{}, err
+	}
+	now := c.now()
+	if !old.Expires.IsZero() && !now.Before(old.Expires) {
+		return Key{}, runnel.Errorf(runnel.CodeConflict, "the key %s has ended: make a new one", id)
+	}
+	a, err := c.Account(ctx, old.Account)
+	if err != nil {
+		return Key{}, err
+	}
+	next := newKey(old)
+	next.Admin, next.Label, next.Permissions, next.Expires = old.Admin, old.Label, old.Permissions, time.Time{}
+	made, err := c.newKey(next, a)
+	if err != nil {
+		return Key{}, err
+	}
+	if end := now.Add(overlap); old.Expires.IsZero() || end.Before(old.Expires) {
+		old.Expires = end
+	}
+	ending, err := old.document()
+	if err != nil {
+		return Key{}, err
+	}
+	if _, err := c.commit(ctx, made, ending); err != nil {
+		return Key{}, err
+	}
+	return next, nil
+}
+
 // DeleteKey removes a key, which is refused from then on. CodeNotFound if there
 // is none with this id.
 func (c *Catalog) DeleteKey(ctx context.Context, id string) error {
@@ -137,7 +215,7 @@ func (c *Catalog) DeleteKey(ctx context.Context, id string) error {
 	if _, err := c.Key(ctx, id); err != nil {
 		return err
 	}
-	return c.remove(ctx, kindKey, id)
+	return c.remove(ctx, Document{Kind: kindKey, Name: id})
 }
 
 // Bootstrap makes the first account, default, and two keys of it, an admin's
@@ -154,7 +232,11 @@ func (c *Catalog) Bootstrap(ctx context.Context, newKey func(a Account, admin bo
 	if !fresh {
 		return nil, nil
 	}
-	a, d, err := c.newAccount(DefaultAccount)
+	a, err := c.newAccount(DefaultAccount)
+	if err != nil {
+		return nil, fmt.Errorf("make the first account: %w", err)
+	}
+	d, err := a.document()
 	if err != nil {
 		return nil, fmt.Errorf("make the first account: %w", err)
 	}
