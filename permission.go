@@ -108,10 +108,10 @@ func (p Permissions) Calls(function string) bool {
 	})
 }
 
-// Common returns what both p and q allow. Of patterns of functions those of each
+// And returns what both p and q allow. Of patterns of functions those of each
 // stay that the other covers, and of hosts of pages those of p, where q has any,
 // that q has too.
-func (p Permissions) Common(q Permissions) Permissions {
+func (p Permissions) And(q Permissions) Permissions {
 	out := Permissions{
 		Web: p.Web && q.Web, Data: p.Data && q.Data, DataWrite: p.DataWrite && q.DataWrite,
 		Queues: p.Queues && q.Queues, Management: p.Management && q.Management,

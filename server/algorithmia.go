@@ -6,8 +6,5 @@ import (
 
 // algorithmia returns the API of Algorithmia.
 func (s *Server) algorithmia() *algorithmia.Door {
-	return &algorithmia.Door{
-		Auth: s.auth, Log: s.log,
-		Calls: callAPI{s.applier, s.printed, s.background},
-	}
+	return &algorithmia.Door{Auth: s.auth, Log: s.log, Calls: callAPI{s.applier, s.printed, s.background}}
 }

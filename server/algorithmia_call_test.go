@@ -416,3 +416,29 @@ func TestAlgoOfANarrowKey(t *testing.T) {
 		}
 	}
 }
+
+// TestKeyEndsWithItsProcess: also where that ends by itself, and the pool has
+// others.
+func TestKeyEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
+	needPython(t)
+	cfg := config(t)
+	var key server.Key
+	r := serving(t, cfg, &key)
+	r.mustDeploy(t, "default/f", map[string]string{"TOKEN": "none"}, map[string]any{"workers": map[string]any{"max": 1}})
+	id, secret, _ := strings.Cut(r.environmentOf(t, "default/f")["RUNNEL_KEY"], ".")
+	old := r.as(id, secret)
+	if status, text := old.call(t, "GET", "/api/v1/queues", nil, ""); status != 200 {
+		t.Fatalf("while it runs: %d %s", status, text)
+	}
+	if status, text := r.called(t, "default/f", `"die"`); status == 200 || !strings.Contains(text, "crash") {
+		t.Fatalf("die: %d %s", status, text)
+	}
+	if status, text := old.call(t, "GET", "/api/v1/queues", nil, ""); status != 401 {
+		t.Errorf("when it has ended: %d %s", status, text)
+	}
+	next, _, _ := strings.Cut(r.environmentOf(t, "default/f")["RUNNEL_KEY"], ".")
+	if next == id || next == "" {
+		t.Errorf("the next process has the key %q, the first had %q", next, id)
+	}
+}

@@ -105,38 +105,3 @@ func TestPassByTransport(t *testing.T) {
 		}
 	}
 }
-
-// TestPassEndsWithItsProcess: a process that dies takes its key along, and no
-// other's.
-func TestPassEndsWithItsProcess(t *testing.T) {
-	t.Parallel()
-	needPython(t)
-	cfg := config(t)
-	r := start(t, cfg)
-	r.setSecret(t, "default/f", "TOKEN", "anything-will-do")
-	r.mustDeploy(t, "default/f", nil, map[string]any{"workers": map[string]any{"max": 1}})
-	r.mustDeploy(t, "default/g", nil, map[string]any{"workers": map[string]any{"max": 1}})
-	keyOf := func(function string) string { return r.environmentOf(t, function)["RUNNEL_KEY"] }
-	f, g := keyOf("default/f"), keyOf("default/g")
-	// An admin's call would be allowed: who comes with no pass that is known is
-	// one, without keys.
-	denied := func(token string) bool {
-		id, secret, _ := strings.Cut(token, ".")
-		status, _ := r.as(id, secret).call(t, "DELETE", "/api/v1/functions/default/nobody", nil, "")
-		return status == http.StatusForbidden
-	}
-	if !denied(f) || !denied(g) {
-		t.Fatal("the key of a worker is no pass")
-	}
-	if status, text := r.called(t, "default/f", `"die"`); status != 422 {
-		t.Fatalf("die: got %d %s", status, text)
-	}
-	a := &app{running: r, t: t}
-	a.until("the key has ended with its process", func() bool { return !denied(f) })
-	if !denied(g) {
-		t.Error("the key of another process has ended, too")
-	}
-	if again := keyOf("default/f"); again == f || !denied(again) {
-		t.Errorf("the next process has the key %.20s, after %.20s", again, f)
-	}
-}

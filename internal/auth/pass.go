@@ -94,7 +94,7 @@ func (p *Pass) caller() Caller {
 		return out
 	}
 	out.Account, out.AccountID, out.Organizations = of.Account, of.ID, of.Organizations
-	out.Permissions = p.key.Permissions.Common(of.Permissions)
+	out.Permissions = p.key.Permissions.And(of.Permissions)
 	// Files and calls are what a function of somebody else's is given; to take
 	// messages out of the caller's queues it is not.
 	owner, _, _ := strings.Cut(p.function, "/")
