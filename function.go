@@ -223,6 +223,11 @@ type Principal struct {
 	// that made it. Empty and 0 for the first.
 	Session, Parent string
 	Depth           int
+	// Permissions are what the function may do for the account: those of the key
+	// that the call was made with, or fewer. The zero value is nothing.
+	Permissions Permissions
+	// Organizations are those that the account is a member of.
+	Organizations []string
 }
 
 // Item is one payload of an invocation.

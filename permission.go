@@ -107,3 +107,49 @@ func (p Permissions) Calls(function string) bool {
 		return pattern == function
 	})
 }
+
+// And returns what both p and q allow. Of patterns of functions those of each
+// stay that the other covers, and of hosts of pages those of p, where q has any,
+// that q has too.
+func (p Permissions) And(q Permissions) Permissions {
+	out := Permissions{
+		Web: p.Web && q.Web, Data: p.Data && q.Data, DataWrite: p.DataWrite && q.DataWrite,
+		Queues: p.Queues && q.Queues, Management: p.Management && q.Management,
+	}
+	for _, pattern := range p.Algorithms {
+		if q.covers(pattern) {
+			out.Algorithms = append(out.Algorithms, pattern)
+		}
+	}
+	for _, pattern := range q.Algorithms {
+		if p.covers(pattern) && !slices.Contains(out.Algorithms, pattern) {
+			out.Algorithms = append(out.Algorithms, pattern)
+		}
+	}
+	switch {
+	case len(p.Referers) == 0:
+		out.Referers = q.Referers
+	case len(q.Referers) == 0:
+		out.Referers = p.Referers
+	default:
+		for _, host := range p.Referers {
+			if slices.Contains(q.Referers, host) {
+				out.Referers = append(out.Referers, host)
+			}
+		}
+		out.Web = out.Web && len(out.Referers) > 0
+	}
+	return out
+}
+
+// covers says whether every function that a pattern means may be called.
+func (p Permissions) covers(pattern string) bool {
+	// A pattern is no name, but it begins as the names that it means do.
+	return p.Calls(strings.TrimPrefix(pattern, "algo://"))
+}
+
+// Equal says whether p and q are the same.
+func (p Permissions) Equal(q Permissions) bool {
+	return p.Web == q.Web && p.Data == q.Data && p.DataWrite == q.DataWrite && p.Queues == q.Queues && p.Management == q.Management &&
+		slices.Equal(p.Algorithms, q.Algorithms) && slices.Equal(p.Referers, q.Referers)
+}

@@ -235,6 +235,11 @@ func bareCommand(ctx context.Context, args []string, out io.Writer) error {
 	if err := json.Unmarshal(text, &s.answers); err != nil {
 		return fmt.Errorf("read the answers: %w", err)
 	}
+	return serveBare(ctx, out, s)
+}
+
+// serveBare serves until ctx ends, and says where.
+func serveBare(ctx context.Context, out io.Writer, h http.Handler) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -242,7 +247,7 @@ func bareCommand(ctx context.Context, args []string, out io.Writer) error {
 	if _, err := fmt.Fprintf(out, "listening on http://%s\n", l.Addr()); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	server := http.Server{Handler: s} //nolint:gosec // on loopback, for the time of a run
+	server := http.Server{Handler: h} //nolint:gosec // on loopback, for the time of a run
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
 	select {

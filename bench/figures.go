@@ -25,6 +25,7 @@ type figures struct {
 
 	CPU              float64 `json:"cpu_us_per_message"`
 	ServerCPU        float64 `json:"server_cpu_us_per_message,omitempty"`
+	WorkerCPU        float64 `json:"workers_cpu_us_per_call,omitempty"`
 	ServerCores      float64 `json:"server_cores,omitempty"`
 	Polls            int64   `json:"polls,omitempty"`
 	Held             int64   `json:"held,omitempty"`

@@ -37,6 +37,7 @@ var scenarios = []scenario{
 	{name: "flow", about: "from a queue through a function to a queue", run: flowScenario},
 	{name: "transport", about: "calls of workers, by transport, against a bare pipe loop", run: transportScenario},
 	{name: "files", about: "hosted files over HTTP: 1 KB, 1 GiB, a listing of 100,000", run: filesScenario},
+	{name: "algo", about: "calls of an algorithm over HTTP against a bare net/http echo", run: algoScenario},
 	{name: "restart", about: "ten million messages and a new start", run: restartScenario, long: true},
 	{name: "soak", about: "20 minutes at 80 % of the top rate", run: soakScenario, long: true},
 }
@@ -63,6 +64,8 @@ func child(ctx context.Context, args []string) (is bool, err error) {
 		return true, transportCommand(ctx, args[1:], os.Stdout)
 	case args[0] == "files":
 		return true, filesCommand(ctx, args[1:], os.Stdout)
+	case args[0] == "algo":
+		return true, algoCommand(ctx, args[1:], os.Stdout)
 	case args[0] == "echo":
 		return true, echoCommand(ctx, os.Stdout)
 	}

@@ -46,9 +46,9 @@ func residentBytes(pid int) (now, most int64) {
 	return now, most
 }
 
-// childrenCPU is that of the processes that it started and that run.
-func childrenCPU() (sum time.Duration) {
-	self := strconv.Itoa(os.Getpid())
+// childrenCPU is that of the processes that a process started and that run.
+func childrenCPU(of int) (sum time.Duration) {
+	parent := strconv.Itoa(of)
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0
@@ -60,7 +60,7 @@ func childrenCPU() (sum time.Duration) {
 		}
 		// PID (NAME) STATE PPID ...
 		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if len(fields) < 2 || fields[1] != self {
+		if len(fields) < 2 || fields[1] != parent {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))

@@ -78,12 +78,12 @@ func transportCommand(ctx context.Context, args []string, out io.Writer) error {
 	}
 	// The kernel knows the time of processes that have ended only; those that
 	// run are asked for theirs.
-	host, others := ownCPU(), childrenCPU()
+	host, others := ownCPU(), childrenCPU(os.Getpid())
 	took, err := drive(ctx, callers, *seconds)
 	if err != nil {
 		return fmt.Errorf("%s: %w", *name, err)
 	}
-	host, others = ownCPU()-host, childrenCPU()-others
+	host, others = ownCPU()-host, childrenCPU(os.Getpid())-others
 	if err := end(); err != nil {
 		return fmt.Errorf("%s: %w", *name, err)
 	}

@@ -8,7 +8,15 @@ import (
 
 // algorithmia returns the API of Algorithmia.
 func (s *Server) algorithmia() *algorithmia.Door {
-	return &algorithmia.Door{Auth: s.auth, Log: s.log, URL: s.urlFor, Algorithms: s.algorithmAPI(), Accounts: accountAPI{s.applier}, Listeners: s.listenerAPI(), Data: hosted{s.collections, s.catalog}}
+	algorithms := s.algorithmAPI()
+	return &algorithmia.Door{
+		Auth: s.auth, Log: s.log, URL: s.urlFor,
+		Calls:      callAPI{s.applier, algorithms, s.printed, s.background},
+		Algorithms: algorithms,
+		Data:       hosted{s.collections, s.catalog},
+		Accounts:   accountAPI{s.applier},
+		Listeners:  s.listenerAPI(),
+	}
 }
 
 // algorithmAPI returns functions as Algorithmia's API has them.

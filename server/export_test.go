@@ -71,6 +71,17 @@ func (s *Server) AddAccount(ctx context.Context, name string) (Key, error) {
 	return Key{ID: k.ID, Secret: k.Secret, Token: k.Token()}, s.catalog.AddKey(ctx, catalog.Key(k))
 }
 
+// AddKeyOf makes a standard key of an account that may do this.
+func (s *Server) AddKeyOf(ctx context.Context, account string, may runnel.Permissions) (Key, error) {
+	a, err := s.catalog.Account(ctx, account)
+	if err != nil {
+		return Key{}, err
+	}
+	k := auth.NewKey(a.Name, a.ID, false, time.Now())
+	k.Permissions = may
+	return Key{ID: k.ID, Secret: k.Secret, Token: k.Token()}, s.catalog.AddKey(ctx, catalog.Key(k))
+}
+
 // Document returns a document of the catalog.
 func (s *Server) Document(ctx context.Context, kind, name string) (string, error) {
 	d, err := s.catalog.Get(ctx, kind, name)

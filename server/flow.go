@@ -359,8 +359,12 @@ func (fs *flows) function(ctx context.Context, rec flowRecord, f runnel.Flow) (r
 	if _, _, err := fs.functions.set.Resolve(f.Call); err != nil {
 		return nil, err
 	}
+	id, err := accountID(ctx, fs.catalog, rec.Account)
+	if err != nil {
+		return nil, err
+	}
 	cfg := envelope.Config{
-		Flow: f.Name, Payload: f.Payload, List: f.Batch.As == "list", Split: f.Split,
+		Flow: f.Name, Caller: &runnel.Principal{Account: rec.Account, ID: id, Permissions: runnel.AllPermissions()}, Payload: f.Payload, List: f.Batch.As == "list", Split: f.Split,
 		ReportBatchItemFailures: f.ReportBatchItemFailures,
 		Function:                callee{fs.functions.set, f.Call},
 		Region:                  fs.region,

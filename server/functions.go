@@ -68,9 +68,12 @@ func openFunctions(ctx context.Context, cfg *Config, c *catalog.Catalog, l *logs
 			options: worker.Options{
 				TempDir: workers,
 				Starts:  worker.NewStarts(runtime.NumCPU()),
-				Log:     func(line worker.Line) { l.add(ownerOf(line.Function), logLine(line)) },
-				Slog:    cfg.Log,
-				API:     in.serve,
+				Log: func(line worker.Line) {
+					l.add(ownerOf(line.Function), logLine(line))
+					in.printed.add(line.Invocation, line.Text)
+				},
+				Slog: cfg.Log,
+				API:  in.serve,
 
 				SameUser: cfg.WorkerUser == WorkerUserServer,
 			},
@@ -148,16 +151,17 @@ func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers
 		if err != nil {
 			return nil, err
 		}
-		return workers{at, func(w runnel.Workers) { at.Resize(w.Max * p.Concurrency) }, func() {}}, nil
+		return workers{at, func(w runnel.Workers) { at.Resize(w.Max * p.Concurrency) }}, nil
 	}
 	opt := r.options
 	opt.Min, opt.Max, opt.Idle, opt.Recycle = w.Min, w.Max, w.Idle, w.Recycle
-	env, mask, revoke, err := r.inside.environment(ctx, p)
+	env, pass, err := r.inside.environment(ctx, p)
 	if err != nil {
 		return nil, err
 	}
+	opt.Pass = pass
 	pool, err := worker.Start(ctx, worker.Program{
-		Function: p.Function, Version: p.Version, Dir: p.Dir, Args: p.Args, Env: env, Mask: mask,
+		Function: p.Function, Version: p.Version, Dir: p.Dir, Args: p.Args, Env: env, Mask: p.Mask,
 		Shim: p.Shim, Transport: p.Transport, Concurrency: p.Concurrency,
 		Memory: p.Memory, MaxInput: p.MaxInput, MaxOutput: p.MaxOutput, StartTimeout: p.StartTimeout,
 		Files: int64(p.Limits.Files), FileBytes: int64(p.Limits.FileSize), Processes: p.Limits.Processes,
@@ -165,11 +169,10 @@ func (r *runner) Start(ctx context.Context, p function.Program, w runnel.Workers
 		Hidden: append(r.vault.hidden(), r.hidden...), Visible: p.Visible, Writable: p.Writable,
 	}, opt)
 	if err != nil {
-		revoke()
 		return nil, err
 	}
 	resize := func(w runnel.Workers) { pool.Resize(w.Min, w.Max, w.Idle, w.Recycle) }
-	return workers{pool, resize, revoke}, nil
+	return workers{pool, resize}, nil
 }
 
 // workers is a pool of processes, or an endpoint, as internal/function wants
@@ -182,7 +185,6 @@ type workers struct {
 		Limits() []worker.Limit
 	}
 	resize func(w runnel.Workers)
-	revoke func() // ends what gives the processes their rights
 }
 
 func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
@@ -195,10 +197,7 @@ func (w workers) Acquire(ctx context.Context) (runnel.Invoker, func(), error) {
 
 func (w workers) Resize(n runnel.Workers) { w.resize(n) }
 
-func (w workers) Drain(ctx context.Context) error {
-	defer w.revoke()
-	return w.pool.Drain(ctx)
-}
+func (w workers) Drain(ctx context.Context) error { return w.pool.Drain(ctx) }
 
 func (w workers) Stats() function.PoolStats {
 	s := w.pool.Stats()

@@ -134,7 +134,11 @@ func (s *Server) drain(ctx context.Context) error {
 	// What is being built or started is given up: requests wait for it. Calls
 	// under way may end.
 	closed := make(chan error, 1)
-	go func() { closed <- s.functions.set.Close(ctx) }()
+	go func() {
+		// Those that were accepted already may need workers that do not run yet.
+		s.background.close(ctx)
+		closed <- s.functions.set.Close(ctx)
+	}()
 	// Ends the receives that wait. What is sent from now on is refused, with
 	// an error that clients retry.
 	err := s.queues.Close(ctx)

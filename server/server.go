@@ -41,6 +41,8 @@ type Server struct {
 	reloads    chan struct{} // holds one token while nobody reloads
 	auth       *auth.Authenticator
 	passes     auth.Passes
+	printed    *printed
+	background *background
 	http       *http.Server
 	keys       []Key
 
@@ -73,7 +75,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log,
+		cfg: cfg, log: cfg.Log, printed: new(printed), background: newBackground(),
 		failed: make(chan error, 1), opened: make(chan struct{}), stopping: make(chan struct{}), reloads: make(chan struct{}, 1),
 	}
 	s.reloads <- struct{}{}
@@ -150,7 +152,7 @@ func (s *Server) open() (err error) {
 	// New has no context: what it opens is not given up half-way.
 	ctx := context.Background()
 	sealKeys(ctx, s.catalog, s.log)
-	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, s.algorithms.working, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker}); err != nil {
+	if s.functions, err = openFunctions(ctx, &s.cfg, s.catalog, s.logs, s.algorithms.working, &inside{s.workerURL(), s.cfg.Region, s.catalog, &s.passes, s.serveWorker, s.printed}); err != nil {
 		return err
 	}
 	defer func() {

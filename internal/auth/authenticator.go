@@ -53,14 +53,13 @@ func (a *Authenticator) Verify(r *http.Request, body []byte, service string) (ca
 	if err != nil {
 		return Caller{}, err
 	}
-	caller = Caller{
+	if of, ok := a.Passes.find(key.ID); ok {
+		return of.caller(), nil
+	}
+	return Caller{
 		KeyID: key.ID, Account: key.Account, AccountID: key.AccountID, Admin: key.Admin,
 		Permissions: key.Permissions, Organizations: key.Organizations,
-	}
-	if of, ok := a.Passes.find(key.ID); ok {
-		caller.Function = of.function
-	}
-	return caller, nil
+	}, nil
 }
 
 func (a *Authenticator) verify(r *http.Request, body []byte, service string) (Key, error) {
@@ -108,7 +107,7 @@ func (a *Authenticator) verifyToken(r *http.Request, token string) (Key, error) 
 
 func (a *Authenticator) lookup(r *http.Request, id string) (Key, error) {
 	if of, ok := a.Passes.find(id); ok {
-		return of.key, nil
+		return of.now(), nil
 	}
 	if strings.HasPrefix(id, passPrefix) && len(id) == idLength {
 		return Key{}, fmt.Errorf("the key %s is of workers that have ended, or of an earlier process: %w", describe(id), ErrUnknownKey)

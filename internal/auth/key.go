@@ -90,6 +90,20 @@ type Caller struct {
 // Type is what the caller's key is for.
 func (c Caller) Type() runnel.KeyType { return Key{Admin: c.Admin, Permissions: c.Permissions}.Type() }
 
+// Principal is whom a call is made for that the caller makes: with what its key
+// may do, but for management, and after the call that its worker is in.
+func (c Caller) Principal() *runnel.Principal {
+	may := c.Permissions
+	if c.Admin {
+		may = runnel.AllPermissions()
+	}
+	may.Management = false
+	return &runnel.Principal{
+		Account: c.Account, ID: c.AccountID, Session: c.Session, Parent: c.Invocation, Depth: c.Depth,
+		Permissions: may, Organizations: c.Organizations,
+	}
+}
+
 // Owns says whether what belongs to an account is the caller's own: the account
 // itself, or an organisation that it is a member of. All is an admin's.
 func (c Caller) Owns(account string) bool {

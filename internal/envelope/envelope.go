@@ -21,6 +21,9 @@ const DefaultMaxOutputs = 10_000
 type Config struct {
 	// Flow is the name of the flow, which the function's log lines have.
 	Flow string
+	// Caller is whom the calls are made for; nil: the function's owner. It must
+	// not change.
+	Caller *runnel.Principal
 	// Payload is how the function sees a message. Default json.
 	Payload runnel.Payload
 	// List gives the function all messages of a call in one list, and wants a
@@ -170,7 +173,7 @@ func (c *call) each(ctx context.Context, id string, in []runnel.Message, items [
 // Invoker's promise, and everything after relies on it.
 func (c *call) invoke(ctx context.Context, id string, format runnel.Format, list bool, items []runnel.Item) ([]runnel.Answer, error) {
 	answers, err := c.invoker.Invoke(ctx, &runnel.Invocation{
-		ID: id, Flow: c.cfg.Flow, Format: format, List: list, Items: items,
+		ID: id, Flow: c.cfg.Flow, Caller: c.cfg.Caller, Format: format, List: list, Items: items,
 	})
 	if err != nil {
 		return nil, err

@@ -238,21 +238,34 @@ func (s *Set) home(name string) string {
 // Resolve returns the full name of the function that ref names, and the
 // version that would answer now. The error has CodeInvalid or CodeNotFound.
 func (s *Set) Resolve(ref string) (name, version string, err error) {
+	name, v, err := s.Find(ref)
+	return name, v.Hash, err
+}
+
+// Find is Resolve, with all that is known of the version.
+func (s *Set) Find(ref string) (name string, v Version, err error) {
 	name, want, err := parse(ref)
 	if err != nil {
-		return "", "", err
+		return "", v, err
 	}
 	e := s.entry(name, false)
 	if e == nil {
-		return "", "", notFound(name)
+		return "", v, notFound(name)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.record.Live == "" {
-		return "", "", notFound(name)
+		return "", v, notFound(name)
 	}
-	version, err = e.record.resolve(want)
-	return name, version, err
+	hash, err := e.record.resolve(want)
+	if err != nil {
+		return name, v, err
+	}
+	v.Hash = hash
+	if i := slices.IndexFunc(e.record.Versions, func(v Version) bool { return v.Hash == hash }); i >= 0 {
+		v = e.record.Versions[i]
+	}
+	return name, v, nil
 }
 
 // Get describes the function called name, OWNER/NAME.

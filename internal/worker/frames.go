@@ -167,7 +167,7 @@ func (f *frames) read() error {
 				return breaks("failed after ready")
 			}
 			// The process exits by itself; how is of no interest.
-			f.w.loaded <- f.w.pool.mask.err(failure)
+			f.w.loaded <- f.w.mask.err(failure)
 			ready = true
 		case verbLog:
 			id := string(h.id)

@@ -25,7 +25,6 @@ var ErrNotBegun = errors.New("the worker had ended before the call began")
 type Pool struct {
 	prog Program
 	opt  Options
-	mask *mask // of prog.Mask
 
 	// launch starts one more process; cancel ends those that are starting.
 	launch func() (*worker, error)
@@ -90,7 +89,7 @@ func Start(ctx context.Context, prog Program, opt Options) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{
-		prog: prog, opt: opt, mask: newMask(prog.Mask), min: opt.Min, max: opt.Max, idleFor: opt.Idle, recycle: opt.Recycle,
+		prog: prog, opt: opt, min: opt.Min, max: opt.Max, idleFor: opt.Idle, recycle: opt.Recycle,
 		all: make(map[*worker]struct{}), starting: 1, empty: make(chan struct{}), rated: time.Now(),
 	}
 	p.weighs.Store(opt.Recycle.Memory > 0)

@@ -96,6 +96,9 @@ type Options struct {
 	// API serves Runnel's API on a listener until that is closed. Isolated
 	// processes, which have nothing else, find it by RUNNEL_URL. nil: none.
 	API func(net.Listener)
+	// Pass makes what one process acts by; it is called for each that starts.
+	// nil: none has anything.
+	Pass func() Pass
 	// Log gets the lines that processes print. It is called with a lock held
 	// and must not block. nil: they are dropped.
 	Log func(Line)

@@ -27,11 +27,12 @@ func (w *worker) run(pumps *sync.WaitGroup) {
 	}
 	<-w.proc.exited
 	w.gone.Store(true)
+	w.pass.end()
 	w.out.close()
 	pumps.Wait()
 	w.wire.close()
 
-	failure := w.pool.mask.err(w.failure(err))
+	failure := w.mask.err(w.failure(err))
 	w.mu.Lock()
 	w.over = true
 	wanted, unused := w.stopping, w.calls == 0

@@ -422,7 +422,7 @@ func (a *runtimeAPI) initError(rw http.ResponseWriter, r *http.Request) {
 	a.ready = true
 	a.mu.Unlock()
 	if first {
-		a.w.loaded <- a.w.pool.mask.err(lambdaError(r.Header.Get(headerErrorType), body))
+		a.w.loaded <- a.w.mask.err(lambdaError(r.Header.Get(headerErrorType), body))
 	}
 	accept(rw)
 }

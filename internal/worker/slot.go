@@ -264,5 +264,6 @@ func (s *slot) begin(in *runnel.Invocation) bool {
 	s.call = in
 	w.flying++
 	w.calls++
+	w.act()
 	return true
 }

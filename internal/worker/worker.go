@@ -64,6 +64,8 @@ type worker struct {
 	temp string
 	born time.Time
 	wire wire
+	pass Pass
+	mask *mask // of Program.Mask and Pass.Mask
 
 	loaded chan error    // gets one value: nil when ready, or why not
 	ended  chan struct{} // closed when everything of the process is gone
@@ -117,8 +119,10 @@ func (p *Pool) startWorker(ctx context.Context) (*worker, []Limit, error) {
 		w.slots = append(w.slots, newSlot(w))
 	}
 	w.free = append(w.free, w.slots...)
+	w.usePass()
 	limits, err := w.spawn()
 	if err != nil {
+		w.pass.end()
 		removeAll(temp)
 		return nil, nil, err
 	}
@@ -168,7 +172,7 @@ func (w *worker) spawn() ([]Limit, error) {
 			api.close()
 		}
 	}
-	c.env = prog.environment(w.name, w.temp, more...)
+	c.env = prog.environment(w.name, w.temp, append(w.pass.Env[:len(w.pass.Env):len(w.pass.Env)], more...)...)
 	rules, hidden, err := hide(prog, &c)
 	if err != nil {
 		undo()
@@ -179,7 +183,7 @@ func (w *worker) spawn() ([]Limit, error) {
 		defer rules.Close()
 	}
 	stamp := Line{Function: prog.Function, Version: prog.Version, Worker: w.name}
-	w.out, err = newOutput(w.pool.opt.Log, stamp, w.pool.mask, pipes.stdout, pipes.stderr)
+	w.out, err = newOutput(w.pool.opt.Log, stamp, w.mask, pipes.stdout, pipes.stderr)
 	if err == nil && api == nil {
 		w.wire, err = newFrames(w, pipes)
 	}
@@ -264,7 +268,7 @@ func (w *worker) slotOf(id []byte) *slot {
 // finish ends a call that the process answered. It says false if the call had
 // ended already.
 func (w *worker) finish(s *slot, o outcome) bool {
-	w.pool.mask.outcome(&o)
+	w.mask.outcome(&o)
 	if w.single() {
 		w.out.end()
 	}
@@ -280,6 +284,7 @@ func (w *worker) finish(s *slot, o outcome) bool {
 	}
 	s.call = nil
 	w.flying--
+	w.act()
 	w.mu.Unlock()
 	s.done <- o
 	return true

@@ -37,6 +37,8 @@ type InvokeRequest struct {
 	Format runnel.Format
 	// Trace is a valid W3C traceparent, or empty.
 	Trace string
+	// Caller is whom the call is made for.
+	Caller *runnel.Principal
 }
 
 // InvokeAnswer is what a function returned.
@@ -87,7 +89,7 @@ func (d *Door) invoke(ctx context.Context, caller auth.Caller, in *invokeInput) 
 	if in.Version != "" {
 		ref += "@" + in.Version
 	}
-	call := InvokeRequest{Payload: requestFrom(ctx).body, Trace: traceparent(in.Traceparent)}
+	call := InvokeRequest{Payload: requestFrom(ctx).body, Trace: traceparent(in.Traceparent), Caller: caller.Principal()}
 	if call.Format, err = formatOf(in.ContentType); err != nil {
 		return nil, err
 	}

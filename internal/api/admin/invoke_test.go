@@ -100,7 +100,10 @@ func TestInvokeTrace(t *testing.T) {
 		if resp.StatusCode != 200 {
 			t.Errorf("%s: got %d %s", test.header, resp.StatusCode, body)
 		}
-		want := admin.InvokeRequest{Payload: []byte("{}"), Format: runnel.FormatJSON, Trace: test.want}
+		want := admin.InvokeRequest{
+			Payload: []byte("{}"), Format: runnel.FormatJSON, Trace: test.want,
+			Caller: &runnel.Principal{Account: "default", ID: "000000000000", Permissions: runnel.AllPermissions()},
+		}
 		if diff := cmp.Diff(want, f.invocations.last); diff != "" {
 			t.Errorf("%s: (-want +got):\n%s", test.header, diff)
 		}

@@ -13,7 +13,7 @@ OutputType = Enum("OutputType", "default raw void")
 
 class Algorithm:
     def __init__(self, client, ref):
-        found = re.match(r"(?:algo:/?/)?/?(\w+/.+)", ref)
+        found = re.match(r"(?:algo:/?/)?/?([\w-]+/.+)", ref)
         if found is None:
             raise ValueError("Invalid algorithm URI: " + ref)
         self.client = client
@@ -37,7 +37,8 @@ class Algorithm:
         response = self.client.send("POST", self.url, *_body(input1), query=query, timeout=silence)
         if self.output_type is OutputType.raw and response.status == 200:
             with response:
-                return response.read().decode()
+                raw = response.read()
+            return raw if response.headers.get_content_type() == "application/octet-stream" else raw.decode()
         if not 200 <= response.status < 300:
             answer = _error_of(response)
         else:
