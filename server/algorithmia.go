@@ -1,13 +1,10 @@
 package server
 
 import (
-	"net/http"
-
 	"github.com/runnel-io/runnel/internal/api/algorithmia"
 )
 
-// algorithmia returns the handler of everything below /v1/.
-func (s *Server) algorithmia() http.Handler {
-	door := &algorithmia.Door{Auth: s.auth, Log: s.log}
-	return door.Handler()
+// algorithmia returns the API of Algorithmia.
+func (s *Server) algorithmia() *algorithmia.Door {
+	return &algorithmia.Door{Auth: s.auth, Log: s.log}
 }

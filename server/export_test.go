@@ -20,6 +20,16 @@ func NewHTTP(h http.Handler) *http.Server { return newHTTP(h, slog.New(slog.Disc
 // Handler returns what the listener's requests go to.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
+// Routes returns the method and the path of every call of the native API and of
+// Algorithmia's.
+func (s *Server) Routes() []string {
+	routes := s.native().Routes()
+	for _, r := range s.algorithmia().Routes() {
+		routes = append(routes, r.Method+" "+r.Pattern)
+	}
+	return routes
+}
+
 // FailStore does what the store does when a commit did not reach the disk.
 func (s *Server) FailStore(err error) { s.failed <- err }
 

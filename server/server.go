@@ -188,15 +188,19 @@ func (s *Server) Broker(account string) runnel.Broker { return s.queues.Broker(a
 // made them since the data directory was new. They are not told again later.
 func (s *Server) Keys() []Key { return s.keys }
 
-// handler puts the doors together.
-func (s *Server) handler() http.Handler {
+// native returns the native API.
+func (s *Server) native() *admin.Door {
 	functions := functionAPI{s.applier, filepath.Join(s.cfg.Dir, workersDir)}
-	api := &admin.Door{
+	return &admin.Door{
 		Auth: s.auth, Queues: queues{s.queues, s.applier.owners}, Backups: &copies{dir: s.cfg.Dir, store: s.store},
 		Version: s.cfg.Version, Log: s.log,
 		QueueChanges: queueAPI{s.applier}, Functions: functions, Versions: functions, Builds: functions, Secrets: functions, Invocations: functions, Applier: functions,
 		Flows: flowAPI{s.applier}, DeadLetters: deadLetterAPI{s.applier}, Logs: s.logs, Reloader: reloader{s}, Stopping: s.stopping,
 	}
+}
+
+// handler puts the doors together.
+func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	queues := sqs.New(sqs.Config{
 		Queues: s.queues, Auth: s.auth, Accounts: accounts{s.catalog},
@@ -214,8 +218,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("/healthz", s.healthz)
 	mux.HandleFunc("/readyz", s.readyz)
 	mux.Handle("/metrics", s.adminOnly(s.metrics()))
-	mux.Handle("/api/", api.Handler())
-	door := s.algorithmia()
+	mux.Handle("/api/", s.native().Handler())
+	door := s.algorithmia().Handler()
 	// A ServeMux redirects paths that it finds unclean, which clients of this
 	// door do not follow, and which would change names.
 	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +59,9 @@ type Door struct {
 
 // Handler returns the handler of everything below /api/.
 func (d *Door) Handler() http.Handler { return newAPI(d) }
+
+// Routes returns the method and the path of every call, sorted.
+func (d *Door) Routes() []string { return slices.Sorted(maps.Keys(newAPI(d).rules)) }
 
 // request is what a call knows of the request that it answers.
 type request struct {
