@@ -67,7 +67,7 @@ history: ## clients, kills and jumps of the clock for HISTORY (default 20m), and
 	RUNNEL_HISTORY=$(HISTORY) $(GO) test -count=1 -v -timeout=0 -run='^TestHistory$$' ./internal/queue/history
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (default 10m each)
+fuzz: ## run every fuzz target for FUZZTIME (default 10m each), and 100,000 requests at the routes of the HTTP APIs
 	@echo "this loads all cores for $(FUZZTIME) a target"
 	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | { \
 	  found=; \
@@ -77,6 +77,7 @@ fuzz: ## run every fuzz target for FUZZTIME (default 10m each)
 	    $(GO) test -run='^$$' -fuzz="^$$func\$$" -fuzztime=$(FUZZTIME) "$$dir" </dev/null || exit 1; \
 	  done; \
 	  [ -n "$$found" ] || echo "there is no fuzz target"; }
+	RUNNEL_ROUTES=100000 $(GO) test -count=1 -v -timeout=0 -run='^TestRoutesWithstand$$' ./server
 
 .PHONY: lint
 lint: ## golangci-lint at the pinned version; built on the first run if it is not installed

@@ -49,15 +49,7 @@ func jsSession(t *testing.T, client, dependency string) {
 	if err != nil {
 		t.Fatal(err) // it was there for conformance/install
 	}
-	text, err := os.ReadFile(filepath.Join("js", "package.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var manifest struct{ Dependencies map[string]string }
-	if err := json.Unmarshal(text, &manifest); err != nil {
-		t.Fatal(err)
-	}
-	want := strings.TrimPrefix(manifest.Dependencies[dependency], "npm:aws-sdk@")
+	want := strings.TrimPrefix(manifest(t).Dependencies[dependency], "npm:aws-sdk@")
 	for _, m := range modes() {
 		t.Run(string(m), func(t *testing.T) {
 			t.Parallel()
@@ -67,6 +59,21 @@ func jsSession(t *testing.T, client, dependency string) {
 			}
 		})
 	}
+}
+
+// packages is what package.json of the sessions in JavaScript asks for.
+type packages struct{ Dependencies map[string]string }
+
+func manifest(t *testing.T) (p packages) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("js", "package.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &p); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // TestCelery is a session of Celery's producer and workers.

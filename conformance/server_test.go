@@ -235,6 +235,8 @@ func (e endpoint) clientEnv(t *testing.T) []string {
 		"AWS_ACCESS_KEY_ID=" + e.id,
 		"AWS_SECRET_ACCESS_KEY=" + e.secret,
 		"AWS_REGION=us-east-1",
+		"ALGORITHMIA_API=" + e.url,
+		"ALGORITHMIA_API_KEY=" + e.id + "." + e.secret,
 		"AWS_DEFAULT_REGION=us-east-1", // boto3's name for it
 		"AWS_EC2_METADATA_DISABLED=true",
 		"PYTHONDONTWRITEBYTECODE=1", // leaves the source tree as it is
