@@ -21,7 +21,47 @@ func TestReadme(t *testing.T) {
 		t.Skip("the lines start a server of their own")
 	}
 	aws := installed(t, "awscli", "bin", "aws")
-	lines := pasteable(t)
+	paste(t, aws, "## Ten lines to paste", func(i int, out string) {
+		switch i {
+		case 4:
+			mustHave(t, out, `{"greeting":"hello ada"}`)
+		case 6:
+			mustHave(t, out, "KeyError", "nome", "main.py", `"name": "bob"`)
+		case 8:
+			mustHave(t, out, `{"greeting":"hello bob"}`)
+		}
+	})
+}
+
+// TestReadmeGuide does the same with the lines of Algorithmia's guide.
+func TestReadmeGuide(t *testing.T) {
+	if program == "" {
+		t.Skip("the lines start a server of their own")
+	}
+	if _, err := exec.LookPath("curl"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("curl is missing")
+		}
+		t.Skip("curl is missing")
+	}
+	paste(t, installed(t, "awscli", "bin", "aws"), "## The guide's example", func(i int, out string) {
+		switch i {
+		case 4:
+			mustHave(t, out, `"compilation":{"successful":true`, `"semantic_version":"0.1.0"`)
+		case 6:
+			mustHave(t, out, `"sourceType":"AmazonSQS"`, `"algoTimeoutSeconds":420`)
+		case 8:
+			if lines := strings.Split(strings.TrimSpace(out), "\n"); lines[len(lines)-1] != "file contents to store" {
+				t.Errorf("the file has %q", out)
+			}
+		}
+	})
+}
+
+// paste pastes the ten lines below a heading of the README.
+func paste(t *testing.T, aws, heading string, look func(i int, out string)) {
+	t.Helper()
+	lines := pasteable(t, heading)
 	if len(lines) != 10 {
 		t.Fatalf("got %d lines, want ten", len(lines))
 	}
@@ -35,14 +75,7 @@ func TestReadme(t *testing.T) {
 	for i, line := range lines {
 		out := sh.run(line)
 		t.Logf("%s\n%s", line, out)
-		switch i {
-		case 4:
-			mustHave(t, out, `{"greeting":"hello ada"}`)
-		case 6:
-			mustHave(t, out, "KeyError", "nome", "main.py", `"name": "bob"`)
-		case 8:
-			mustHave(t, out, `{"greeting":"hello bob"}`)
-		}
+		look(i, out)
 	}
 }
 
@@ -66,14 +99,14 @@ func mustHave(t *testing.T, out string, words ...string) {
 	}
 }
 
-// pasteable returns the lines of the README's walkthrough.
-func pasteable(t *testing.T) []string {
+// pasteable returns the lines of one of the README's walkthroughs.
+func pasteable(t *testing.T, heading string) []string {
 	t.Helper()
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(text), "## Ten lines to paste")
+	_, rest, ok := strings.Cut(string(text), heading+"\n")
 	if !ok {
 		t.Fatal("the README has no walkthrough")
 	}
