@@ -32,7 +32,7 @@ def algo(s):
         with open(os.path.join(home, "up.txt"), "w", encoding="utf-8") as up:
             up.write("by the command")
         run("cp", "up.txt", f"data://.my/{s.name}/up.txt")
-        expect(run("ls", f"data://.my/{s.name}/"), "up.txt", "algo ls")
+        expect(run("ls", f"data://.my/{s.name}/"), f".my/{s.name}/up.txt", "algo ls")
         expect(run("cat", f"data://.my/{s.name}/up.txt"), "by the command", "algo cat")
         run("cp", f"data://.my/{s.name}/up.txt", "down.txt")
         expect(open(os.path.join(home, "down.txt"), encoding="utf-8").read(), "by the command", "what was copied back")

@@ -1,11 +1,9 @@
 """Collections and files."""
 
-import io
-import json
 import os
 import tempfile
 
-from Algorithmia.acl import Acl, ReadAcl
+from Algorithmia.acl import ReadAcl
 from Algorithmia.errors import DataApiError
 
 from setting import expect, raises
@@ -99,16 +97,16 @@ def permissions(s):
 
     d = s.client.dir(f"data://.my/{s.name}")
     d.create()
-    expect(d.get_permissions().read_acl, ReadAcl.my_algos.value if hasattr(ReadAcl.my_algos, "value") else ReadAcl.my_algos, "who reads by default")
+    expect(d.get_permissions().read_acl, ReadAcl.my_algos.read_acl, "who reads by default")
     d.file("a").put("a")
 
     def read():
         return s.request("GET", f"/v1/data/default/{s.name}/a", key=key).status_code
 
     expect(read() in (403, 404), True, "another account reads what is for my algorithms")
-    expect(d.update_permissions(Acl(ReadAcl.public)), True, "made public")
+    expect(d.update_permissions(ReadAcl.public), True, "made public")
     expect(read(), 200, "another account reads what is public")
     expect(s.request("PUT", f"/v1/data/default/{s.name}/a", key=key, data=b"b").status_code in (403, 404), True, "another account writes")
-    expect(d.update_permissions(Acl(ReadAcl.private)), True, "made private")
+    expect(d.update_permissions(ReadAcl.private), True, "made private")
     expect(read() in (403, 404), True, "another account reads what is private")
     d.delete(force=True)
