@@ -14,7 +14,7 @@ func (s *Server) algorithmia() *algorithmia.Door {
 		Calls:      callAPI{s.applier, algorithms, s.printed, s.background},
 		Algorithms: algorithms,
 		Data:       hosted{s.collections, s.catalog},
-		Accounts:   accountAPI{s.applier},
+		Accounts:   accountAPI{s.applier, s.collections},
 		Listeners:  s.listenerAPI(),
 	}
 }

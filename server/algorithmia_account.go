@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,10 +15,14 @@ import (
 	"github.com/runnel-io/runnel/internal/api/algorithmia"
 	"github.com/runnel-io/runnel/internal/auth"
 	"github.com/runnel-io/runnel/internal/catalog"
+	"github.com/runnel-io/runnel/internal/collection"
 )
 
 // accountAPI is the accounts as users and organisations.
-type accountAPI struct{ *applier }
+type accountAPI struct {
+	*applier
+	collections *collection.Set
+}
 
 var _ algorithmia.Accounts = accountAPI{}
 
@@ -204,6 +209,22 @@ func (a accountAPI) Delete(ctx context.Context, name string) error {
 			owned = append(owned, "function "+f.Name)
 		}
 	}
+	algorithms, err := a.owners.catalog.List(ctx, kindAlgorithm)
+	if err != nil {
+		return err
+	}
+	for _, d := range algorithms { // those that were never built are no functions
+		if named := "function " + d.Name; ownerOf(d.Name) == name && !slices.Contains(owned, named) {
+			owned = append(owned, named)
+		}
+	}
+	collections, _, err := a.collections.Collections(ctx, name, "", 3)
+	if err != nil {
+		return err
+	}
+	for _, c := range collections {
+		owned = append(owned, "collection "+c.Name)
+	}
 	if len(owned) > 0 {
 		return runnel.Errorf(runnel.CodeConflict, "the account %s owns %s: delete these first", name, few(owned))
 	}
@@ -211,6 +232,10 @@ func (a accountAPI) Delete(ctx context.Context, name string) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
+	// What its calls kept, so that a later account of the name does not have it.
+	if err := a.collections.DeleteOwner(ctx, name); err != nil {
+		return err
+	}
 	if version, err := documentVersion(ctx, a.owners.catalog, kindOrganization, name); err != nil || version == 0 {
 		return err
 	}

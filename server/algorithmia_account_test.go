@@ -152,6 +152,11 @@ func TestUsersAndOrganizations(t *testing.T) {
 	if status, text := asAda.call(t, "DELETE", "/api/v1/queues/images", nil, ""); status != 204 {
 		t.Fatalf("%d %s", status, text)
 	}
+	step(admin, "POST", "/v1/algorithms/ada", `{"name":"unbuilt"}`, 201)
+	step(admin, "POST", "/v1/data/ada", `{"name":"photos"}`, 200)
+	step(admin, "DELETE", "/v1/users/ada", ``, 409, "function ada/unbuilt", "collection photos")
+	step(admin, "DELETE", "/v1/algorithms/ada/unbuilt", ``, 204)
+	step(admin, "DELETE", "/v1/data/ada/photos", ``, 200)
 	step(admin, "DELETE", "/v1/users/ada", ``, 204)
 	step(admin, "DELETE", "/v1/organizations/acme", ``, 204)
 	step(admin, "DELETE", "/v1/users/default", ``, 409)

@@ -24,7 +24,7 @@ func (c Caller) Web(r *http.Request) error {
 	case c.Admin || page == "":
 		return nil
 	case !c.Permissions.Web:
-		return runnel.Errorf(runnel.CodeDenied, "the key may not be used from web pages, and the request has an Origin or a Referer: let web calls in with the permissions of the key")
+		return runnel.Errorf(runnel.CodeDenied, "the key may not be used from web pages, and the request has an Origin or a Referer: let web calls in with the permissions of the key (web, allow_web_algo)")
 	case len(c.Permissions.Referers) == 0:
 		return nil
 	}
@@ -32,7 +32,7 @@ func (c Caller) Web(r *http.Request) error {
 	if err == nil && u.Host != "" && slices.ContainsFunc(c.Permissions.Referers, func(host string) bool { return isHost(u, host) }) {
 		return nil
 	}
-	return runnel.Errorf(runnel.CodeDenied, "the key may not be used from pages of %.100q: add its host to the referers of the key", page)
+	return runnel.Errorf(runnel.CodeDenied, "the key may not be used from pages of %.100q: add its host to the referers of the key (referers, referer_host)", page)
 }
 
 // isHost says whether the page of u is of a host: HOST, HOST:PORT, or *.DOMAIN

@@ -41,6 +41,7 @@
 //	x | series | number   mark, overwritten, removed by Delete
 //	c | kind | name       catalog documents (internal/catalog)
 //	q | queue             queue settings (internal/queue)
+//	u | number            the audit log (internal/catalog)
 //	v | queue | start     tasks that move dead letters (internal/queue)
 //	f | queue | time | id deduplication of a FIFO queue (internal/queue)
 //	h | kind | owner | 0 | name   collections of files (internal/collection)

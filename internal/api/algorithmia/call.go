@@ -139,7 +139,7 @@ func (d *Door) call(w http.ResponseWriter, r *request) error {
 
 // callRequest reads a request, and what it wants for output.
 func (d *Door) callRequest(r *request) (in CallRequest, output string, err error) {
-	if err := fromPage(r.Header, r.caller); err != nil {
+	if err := r.caller.Web(r.Request); err != nil {
 		return in, "", err
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -218,35 +218,6 @@ func input(h http.Header, body []byte) (runnel.Format, []byte, error) {
 		return runnel.FormatBytes, body, nil
 	}
 	return 0, nil, runnel.Errorf(runnel.CodeInvalid, "Content-Type: %.80s: want application/json, text/plain or application/octet-stream", h.Get("Content-Type"))
-}
-
-// fromPage says whether the key may be used from the web page that a request
-// comes from; most come from none.
-func fromPage(h http.Header, caller auth.Caller) error {
-	page := h.Get("Origin")
-	if page == "" {
-		page = h.Get("Referer")
-	}
-	switch {
-	case page == "" || caller.Admin:
-		return nil
-	case !caller.Permissions.Web:
-		return runnel.Errorf(runnel.CodeDenied, "the key may not be used from web pages (allow_web_algo), and the request comes from one")
-	case len(caller.Permissions.Referers) == 0:
-		return nil
-	}
-	host := ""
-	if u, err := url.Parse(page); err == nil {
-		host = strings.ToLower(u.Hostname())
-	}
-	if slices.ContainsFunc(caller.Permissions.Referers, func(pattern string) bool {
-		pattern = strings.ToLower(pattern)
-		below, wild := strings.CutPrefix(pattern, "*")
-		return host != "" && (pattern == host || wild && strings.HasPrefix(below, ".") && strings.HasSuffix(host, below))
-	}) {
-		return nil
-	}
-	return runnel.Errorf(runnel.CodeDenied, "the key may not be used from web pages of %.100q (referer_host)", host)
 }
 
 // writeCall answers with the result of an algorithm.
