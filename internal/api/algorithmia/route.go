@@ -165,7 +165,7 @@ func (e *entry) before(o *entry) bool {
 			return a < b
 		}
 	}
-	return len(e.segments) > len(o.segments)
+	return len(e.segments) < len(o.segments) // the longer one takes an empty rest
 }
 
 // rank is 0 for a word, 1 for a name, 2 for a rest.
