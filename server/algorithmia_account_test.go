@@ -99,7 +99,7 @@ func TestUsersAndOrganizations(t *testing.T) {
 		}
 		step(standard, "GET", "/v1/users/ada/"+list, ``, 403)
 	}
-	page := step(admin, "GET", "/v1/users?limit=1", ``, 200, `{"marker":"ada","next_link":"`)
+	page := step(admin, "GET", "/v1/users?limit=1", ``, 200, `{"marker":"`, `","next_link":"`, `"username":"ada"`)
 	step(admin, "GET", strings.TrimPrefix(fmt.Sprint(page["next_link"]), admin.URL()), ``, 200, `{"marker":null,"next_link":null,"results":[{"id":`, `"username":"default"`)
 
 	step(admin, "GET", "/v1/organization/types", ``, 200, `"name":"basic"`, `"name":"legacy"`, `"name":"pro"`)
@@ -162,4 +162,44 @@ func TestUsersAndOrganizations(t *testing.T) {
 	step(admin, "DELETE", "/v1/users/default", ``, 409)
 	step(asAda, "GET", "/v1/users/ada", ``, 401)
 	step(admin, "GET", "/v1/users/ada", ``, 404)
+}
+
+// TestLinksOfPublicURL: links say what clients call the server, whatever the
+// request came by.
+func TestLinksOfPublicURL(t *testing.T) {
+	t.Parallel()
+	cfg := config(t)
+	cfg.Dev, cfg.PublicURL = false, "https://api.example.com/"
+	r := start(t, cfg)
+	r.key = r.Keys()[0]
+	if status, out := r.ask(t, "PUT", "/api/v1/accounts/ada", map[string]any{}); status != 200 {
+		t.Fatalf("%d %+v", status, out.Error)
+	}
+	for path, want := range map[string]string{
+		"/v1/users/ada":     `"self_link":"https://api.example.com/v1/users/ada"`,
+		"/v1/users?limit=1": `"next_link":"https://api.example.com/v1/users?limit=1\u0026marker=`,
+	} {
+		if status, text := r.call(t, "GET", path, nil, ""); status != 200 || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s, want %s", path, status, text, want)
+		}
+	}
+	// All pages together have each once.
+	names, path := "", "/v1/users?limit=1"
+	for path != "" {
+		var page struct {
+			NextLink string `json:"next_link"`
+			Results  []struct{ Username string }
+		}
+		_, text := r.call(t, "GET", path, nil, "")
+		if err := json.Unmarshal([]byte(text), &page); err != nil {
+			t.Fatalf("%v in %s", err, text)
+		}
+		for _, u := range page.Results {
+			names += u.Username + " "
+		}
+		path = strings.TrimPrefix(page.NextLink, "https://api.example.com")
+	}
+	if names != "ada default " {
+		t.Errorf("the pages have %q", names)
+	}
 }

@@ -261,29 +261,33 @@ func (d *Door) listAccounts(w http.ResponseWriter, r *request, organizations boo
 	if err != nil {
 		return fmt.Errorf("list accounts: %w", err)
 	}
-	page, err := onePage(r, all, func(a Account) string { return a.Name })
+	kind := "user"
+	if organizations {
+		kind = "organization"
+	}
+	page, err := paged(d, r, kind, all, lowestFirst, func(a Account) string { return a.Name })
 	if err != nil {
 		return err
 	}
-	out := listPage[any]{Marker: page.Marker, NextLink: page.NextLink, Results: []any{}}
+	out := pageOf[any]{Marker: page.Marker, NextLink: page.NextLink, Results: []any{}}
 	for _, a := range page.Results {
-		out.Results = append(out.Results, accountBody(r, a))
+		out.Results = append(out.Results, d.accountBody(r, a))
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil
 }
 
 // accountBody is an account on the wire.
-func accountBody(r *request, a Account) any {
+func (d *Door) accountBody(r *request, a Account) any {
 	if a.Organization {
 		return organizationBody{
 			ID: a.ID, Name: a.Name, Label: a.FullName, Contact: a.Contact, Email: a.Email, Created: timeText(a.Created), URL: a.URL,
-			TypeID: cmp.Or(a.Type, organizationTypes[0].ID), SelfLink: baseOf(r.Request) + "/v1/organizations/" + a.Name, ResourceType: "organization",
+			TypeID: cmp.Or(a.Type, organizationTypes[0].ID), SelfLink: d.base(r) + "/v1/organizations/" + a.Name, ResourceType: "organization",
 		}
 	}
 	return userBody{
 		ID: a.ID, Username: a.Name, Email: a.Email, FullName: a.FullName, CompanyName: a.Company, CompanyRole: a.CompanyRole,
-		SelfLink: baseOf(r.Request) + "/v1/users/" + a.Name, ResourceType: "user",
+		SelfLink: d.base(r) + "/v1/users/" + a.Name, ResourceType: "user",
 	}
 }
 
@@ -316,7 +320,7 @@ func (d *Door) createUser(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return accountFailed(err, false)
 	}
-	writeJSON(w, http.StatusOK, accountBody(r, a))
+	writeJSON(w, http.StatusOK, d.accountBody(r, a))
 	return nil
 }
 
@@ -325,7 +329,7 @@ func (d *Door) findUser(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, accountBody(r, a))
+	writeJSON(w, http.StatusOK, d.accountBody(r, a))
 	return nil
 }
 
@@ -345,7 +349,7 @@ func (d *Door) changeUser(w http.ResponseWriter, r *request) error {
 	if a, err = d.Accounts.Change(r.Context(), a); err != nil {
 		return accountFailed(err, false)
 	}
-	writeJSON(w, http.StatusOK, accountBody(r, a))
+	writeJSON(w, http.StatusOK, d.accountBody(r, a))
 	return nil
 }
 
@@ -426,7 +430,7 @@ func (d *Door) createOrganization(w http.ResponseWriter, r *request) error {
 	if _, err := d.Accounts.AddMember(r.Context(), a.Name, r.caller.Account); err != nil && runnel.CodeOf(err) != runnel.CodeInvalid && runnel.CodeOf(err) != runnel.CodeNotFound {
 		return accountFailed(err, true)
 	}
-	writeJSON(w, http.StatusOK, accountBody(r, a))
+	writeJSON(w, http.StatusOK, d.accountBody(r, a))
 	return nil
 }
 
@@ -435,7 +439,7 @@ func (d *Door) findOrganization(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, accountBody(r, a))
+	writeJSON(w, http.StatusOK, d.accountBody(r, a))
 	return nil
 }
 
@@ -471,13 +475,13 @@ func (d *Door) listMembers(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return fmt.Errorf("list members: %w", err)
 	}
-	page, err := onePage(r, names, func(name string) string { return name })
+	page, err := paged(d, r, "member", names, lowestFirst, func(name string) string { return name })
 	if err != nil {
 		return err
 	}
-	out := listPage[memberBody]{Marker: page.Marker, NextLink: page.NextLink, Results: []memberBody{}}
+	out := pageOf[memberBody]{Marker: page.Marker, NextLink: page.NextLink, Results: []memberBody{}}
 	for _, name := range page.Results {
-		out.Results = append(out.Results, memberBody{name, "member", baseOf(r.Request) + "/v1/users/" + name, "organization_member"})
+		out.Results = append(out.Results, memberBody{name, "member", d.base(r) + "/v1/users/" + name, "organization_member"})
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil

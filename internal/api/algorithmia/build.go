@@ -90,7 +90,7 @@ func (d *Door) builds(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return gone(err)
 	}
-	page, err := paged(d, r, "build", all, func(b Build) string { return b.ID })
+	page, err := paged(d, r, "build", all, highestFirst, func(b Build) string { return b.ID })
 	if err != nil {
 		return err
 	}

@@ -99,9 +99,6 @@ type DataReader struct {
 // pageSize is how much of a directory is listed at a time.
 const pageSize = 1000
 
-// Numbers of Algorithmia's errors of this part.
-const numberInvalidMarker = 5002
-
 func (d *Door) dataRoutes() (routes []Route) {
 	for _, base := range []string{"/v1/data/{path...}", "/v1/connector/{connector}/{path...}"} {
 		routes = append(routes,
@@ -242,7 +239,7 @@ func (d *Door) getData(w http.ResponseWriter, r *request) error {
 	marker := r.URL.Query().Get("marker")
 	after, err := base64.RawURLEncoding.DecodeString(marker)
 	if err != nil || !utf8.Valid(after) {
-		return fault(http.StatusBadRequest, numberInvalidMarker, runnel.Errorf(runnel.CodeInvalid, "the marker %.80q is not one of a listing", marker))
+		return fault(http.StatusBadRequest, numberBadMarker, runnel.Errorf(runnel.CodeInvalid, "the marker %.80q is not one of a listing", marker))
 	}
 	page := listing{Folders: []folder{}, Files: []fileItem{}}
 	last, more := "", false

@@ -174,7 +174,8 @@ func (d *Door) listenersOf(r *request) (string, error) {
 	return "", runnel.Errorf(runnel.CodeDenied, "the event listeners of %.80q are not those of this key's account", r.value("user"))
 }
 
-// base is the URL by which the sender of a request reaches the server.
+// baseOf is the URL that a request was made to, whatever the server is called
+// otherwise: a queue may be named by it.
 func baseOf(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host
@@ -207,7 +208,7 @@ func (d *Door) answerListeners(w http.ResponseWriter, r *request, account string
 		writeJSON(w, http.StatusOK, append([]Listener{}, all...))
 		return nil
 	}
-	page, err := onePage(r, all, func(l Listener) string { return l.ID })
+	page, err := paged(d, r, "listener", all, lowestFirst, func(l Listener) string { return l.ID })
 	if err != nil {
 		return err
 	}
@@ -248,12 +249,17 @@ func (d *Door) putListener(w http.ResponseWriter, r *request, id string) error {
 	return nil
 }
 
-func (d *Door) findListener(w http.ResponseWriter, r *request) error {
-	account, err := d.listenersOf(r)
-	if err != nil {
-		return err
+// listener returns the account and the id that a request names.
+func (d *Door) listener(r *request) (account, id string, err error) {
+	if account, err = d.listenersOf(r); err != nil {
+		return "", "", err
 	}
-	id, err := listenerID(r)
+	id, err = listenerID(r)
+	return account, id, err
+}
+
+func (d *Door) findListener(w http.ResponseWriter, r *request) error {
+	account, id, err := d.listener(r)
 	if err != nil {
 		return err
 	}
@@ -266,11 +272,7 @@ func (d *Door) findListener(w http.ResponseWriter, r *request) error {
 }
 
 func (d *Door) deleteListener(w http.ResponseWriter, r *request) error {
-	account, err := d.listenersOf(r)
-	if err != nil {
-		return err
-	}
-	id, err := listenerID(r)
+	account, id, err := d.listener(r)
 	if err != nil {
 		return err
 	}

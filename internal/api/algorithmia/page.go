@@ -23,10 +23,18 @@ type pageOf[T any] struct {
 	Results  []T     `json:"results"`
 }
 
+// order is how a list is ordered by its keys.
+type order int
+
+const (
+	highestFirst order = iota
+	lowestFirst
+)
+
 // paged returns the page that a request asks for. The list is ordered by its
-// keys, the highest first, so that a page begins where the last one ended
-// whatever was added or removed meanwhile. A marker is of one kind of list.
-func paged[T any](d *Door, r *request, kind string, all []T, key func(T) string) (pageOf[T], error) {
+// keys, so that a page begins where the last one ended whatever was added or
+// removed meanwhile. A marker is of one kind of list.
+func paged[T any](d *Door, r *request, kind string, all []T, by order, key func(T) string) (pageOf[T], error) {
 	query := r.URL.Query()
 	limit := defaultPage
 	if text := query.Get("limit"); text != "" {
@@ -42,9 +50,7 @@ func paged[T any](d *Door, r *request, kind string, all []T, key func(T) string)
 		if err != nil || !ok {
 			return pageOf[T]{}, fault(http.StatusBadRequest, numberBadMarker, runnel.Errorf(runnel.CodeInvalid, "marker: is not one of this list"))
 		}
-		for len(all) > 0 && key(all[0]) >= last {
-			all = all[1:]
-		}
+		all = all[len(all)-behind(all, last, by, key):]
 	}
 	page := pageOf[T]{Results: append([]T{}, all[:min(limit, len(all))]...)}
 	if len(all) > limit {
@@ -54,4 +60,14 @@ func paged[T any](d *Door, r *request, kind string, all []T, key func(T) string)
 		page.Marker, page.NextLink = &marker, &link
 	}
 	return page, nil
+}
+
+// behind returns how many of a list come after the key that a page ended with.
+func behind[T any](all []T, last string, by order, key func(T) string) int {
+	for i, v := range all {
+		if at := strings.Compare(key(v), last); by == highestFirst && at < 0 || by == lowestFirst && at > 0 {
+			return len(all) - i
+		}
+	}
+	return 0
 }

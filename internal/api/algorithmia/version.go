@@ -115,7 +115,7 @@ func (d *Door) versions(w http.ResponseWriter, r *request) error {
 	for i := range all {
 		d.complete(r, &all[i])
 	}
-	page, err := paged(d, r, "version", all, at)
+	page, err := paged(d, r, "version", all, highestFirst, at)
 	if err != nil {
 		return err
 	}
